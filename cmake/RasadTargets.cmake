@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+# How things are built: the libraries we use, our flags, and the functions whose names the
+# CMakeLists.txt files read as lists.
+
+option(RASAD_TESTS "Build the tests" ON)
+option(RASAD_WERROR "Take warnings for errors" OFF)
+option(RASAD_FUZZ "Build the fuzz targets (clang only)" OFF)
+set(RASAD_SANITIZE "" CACHE STRING "Sanitizers for everything: address,undefined or thread")
+
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+pkg_check_modules(jsonc REQUIRED IMPORTED_TARGET json-c)
+pkg_check_modules(confuse REQUIRED IMPORTED_TARGET libconfuse)
+pkg_check_modules(microhttpd REQUIRED IMPORTED_TARGET libmicrohttpd)
+pkg_check_modules(xxhash REQUIRED IMPORTED_TARGET libxxhash)
+
+# Where things lie once installed, relative to the prefix.
+set(RASAD_PLUGIN_DIR "${CMAKE_INSTALL_LIBDIR}/rasad/plugins")
+set(RASAD_COLLECTOR_DIR "${CMAKE_INSTALL_LIBDIR}/rasad/collectors")
+# /etc for a system's prefix, PREFIX/etc for any other.
+if(CMAKE_INSTALL_PREFIX STREQUAL "/usr")
+    set(RASAD_CONF_DIR "/etc/rasad")
+else()
+    set(RASAD_CONF_DIR "${CMAKE_INSTALL_SYSCONFDIR}/rasad")
+endif()
+
+# Our language, warnings and hardening; every target of ours links it.
+add_library(rasad_flags INTERFACE)
+target_compile_features(rasad_flags INTERFACE c_std_17)
+target_compile_definitions(rasad_flags INTERFACE _GNU_SOURCE)
+target_compile_options(
+    rasad_flags
+    INTERFACE -Wall
+              -Wextra
+              -Wpedantic
+              -Wshadow
+              -Wno-unused-parameter
+              -fno-common
+              -fstack-protector-strong
+              $<$<BOOL:${RASAD_WERROR}>:-Werror>)
+target_link_options(rasad_flags INTERFACE -Wl,-z,relro,-z,now,--as-needed)
+if(RASAD_SANITIZE)
+    target_compile_options(rasad_flags INTERFACE -fsanitize=${RASAD_SANITIZE}
+                                                 -fno-omit-frame-pointer -fno-sanitize-recover=all)
+    target_link_options(rasad_flags INTERFACE -fsanitize=${RASAD_SANITIZE})
+else()
+    target_compile_options(rasad_flags INTERFACE $<$<NOT:$<CONFIG:Debug>>:-U_FORTIFY_SOURCE
+                                                 -D_FORTIFY_SOURCE=2> -fstack-clash-protection)
+    if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|amd64")
+        target_compile_options(rasad_flags INTERFACE -fcf-protection)
+    endif()
+endif()
+
+# The two headers that others may include, and nothing else.
+add_library(rasad_headers INTERFACE)
+target_include_directories(rasad_headers INTERFACE "${CMAKE_SOURCE_DIR}/core/include"
+                                                   "${CMAKE_SOURCE_DIR}/agent/include")
+
+# rasad_library(NAME source...): a static library of ours; its folder is an include folder.
+function(rasad_library name)
+    add_library(${name} STATIC ${ARGN})
+    set_target_properties(${name} PROPERTIES POSITION_INDEPENDENT_CODE ON)
+    target_compile_definitions(${name} PUBLIC RASAD_HOST)
+    target_link_libraries(${name} PUBLIC rasad_flags rasad_headers)
+endfunction()
+
+# rasad_program(NAME FOLDER source...): an executable, installed in FOLDER.
+function(rasad_program name folder)
+    add_executable(${name} ${ARGN})
+    set_target_properties(${name} PROPERTIES POSITION_INDEPENDENT_CODE ON
+                                             RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/bin")
+    target_compile_definitions(${name} PRIVATE RASAD_HOST)
+    target_link_libraries(${name} PRIVATE rasad_flags)
+    target_link_options(${name} PRIVATE -pie)
+    install(TARGETS ${name} RUNTIME DESTINATION ${folder})
+endfunction()
+
+# A shared object with one public symbol that needs libc and libm only.
+function(rasad_module name source build_folder install_folder)
+    add_library(${name} MODULE ${source})
+    set_target_properties(
+        ${name}
+        PROPERTIES PREFIX ""
+                   OUTPUT_NAME "${ARGV4}"
+                   C_VISIBILITY_PRESET hidden
+                   LIBRARY_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/${build_folder}")
+    target_link_libraries(${name} PRIVATE rasad_flags rasad_headers m)
+    if(NOT RASAD_SANITIZE)
+        target_link_options(${name} PRIVATE -Wl,-z,defs)
+    endif()
+    install(TARGETS ${name} LIBRARY DESTINATION ${install_folder})
+endfunction()
+
+# rasad_plugin(gauge): plugins/gauge.c becomes gauge.so.
+function(rasad_plugin name)
+    rasad_module(plugin_${name} ${name}.c plugins "${RASAD_PLUGIN_DIR}" ${name})
+endfunction()
+
+# rasad_collector(cpu): agent/collectors/cpu.c becomes cpu.so.
+function(rasad_collector name)
+    rasad_module(collector_${name} ${name}.c collectors "${RASAD_COLLECTOR_DIR}" ${name})
+endfunction()
+
+# rasad_unit_test(gate library...): tests/unit/test_gate.c, as ctest unit.gate.
+function(rasad_unit_test name)
+    add_executable(test_${name} test_${name}.c)
+    target_compile_definitions(test_${name} PRIVATE RASAD_HOST)
+    target_link_libraries(test_${name} PRIVATE rasad_flags PkgConfig::cmocka ${ARGN})
+    add_test(NAME unit.${name} COMMAND test_${name})
+    set_tests_properties(unit.${name} PROPERTIES TIMEOUT 120)
+endfunction()
+
+# rasad_fuzz_target(frame library...): tests/fuzz/fuzz_frame.c with libFuzzer, run for a moment
+# over its corpus by ctest fuzz.frame.
+function(rasad_fuzz_target name)
+    add_executable(fuzz_${name} fuzz_${name}.c)
+    target_compile_definitions(fuzz_${name} PRIVATE RASAD_HOST)
+    target_compile_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
+    target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
+    target_link_libraries(fuzz_${name} PRIVATE rasad_flags ${ARGN})
+    add_test(NAME fuzz.${name} COMMAND fuzz_${name} -max_total_time=10 -max_len=4096 -timeout=10
+                                       "${CMAKE_CURRENT_BINARY_DIR}/corpus_${name}"
+                                       "${CMAKE_CURRENT_SOURCE_DIR}/corpus/${name}")
+    file(MAKE_DIRECTORY "${CMAKE_CURRENT_BINARY_DIR}/corpus_${name}"
+         "${CMAKE_CURRENT_SOURCE_DIR}/corpus/${name}")
+endfunction()

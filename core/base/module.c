@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/module.h"
+
+#include <dlfcn.h>
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <link.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/scoped.h"
+
+/* A shared object beyond this is a mistake. */
+#define MODULE_MAX_BYTES (32L << 20)
+
+/* The kind of note that carries the ABI number. */
+#define NOTE_ABI 1
+
+static bool check_file(int fd, struct rasad_error *error, off_t *size)
+{
+    struct stat file;
+
+    if (fstat(fd, &file) != 0)
+        return rasad_fail(error, "cannot look at it: %s", strerror(errno));
+    if (!S_ISREG(file.st_mode))
+        return rasad_fail(error, "no regular file");
+    if (file.st_uid != 0 && file.st_uid != geteuid())
+        return rasad_fail(error, "owned by uid %u (make it root's or uid %u's)",
+                          (unsigned)file.st_uid, (unsigned)geteuid());
+    if ((file.st_mode & (S_IWGRP | S_IWOTH)) != 0)
+        return rasad_fail(error, "writable by others (chmod go-w)");
+    if (file.st_size > MODULE_MAX_BYTES)
+        return rasad_fail(error, "larger than 32 MiB");
+    *size = file.st_size;
+    return true;
+}
+
+/* A sealed memory file with the first `size` bytes of `from`; -1 with errno set if it fails. */
+static int copy_sealed(int from, off_t size, const char *name)
+{
+    SCOPED(close_at) int fd = -1;
+    off_t offset = 0;
+
+#ifdef MFD_EXEC
+    fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC);
+#endif
+    if (fd < 0) /* a kernel before 6.3 doesn't know MFD_EXEC */
+        fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0)
+        return -1;
+    while (offset < size) {
+        char buffer[1 << 16];
+        ssize_t got = pread(from, buffer, sizeof buffer, offset);
+
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            break; /* it shrank meanwhile; the look at the ELF header tells */
+        for (ssize_t put = 0; put < got;) {
+            ssize_t n = write(fd, buffer + put, (size_t)(got - put));
+
+            if (n < 0 && errno != EINTR)
+                return -1;
+            put += n > 0 ? n : 0;
+        }
+        offset += got;
+    }
+    if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) != 0)
+        return -1;
+    return take_fd(&fd);
+}
+
+/* Whether [offset, offset + length) lies within the file. */
+static bool inside(uint64_t size, uint64_t offset, uint64_t length)
+{
+    return offset <= size && length <= size - offset;
+}
+
+/* Looks through one note segment for ours; true if found. */
+static bool find_abi(const char *notes, uint64_t size, const char *owner, uint32_t *abi)
+{
+    uint32_t owner_size = (uint32_t)strlen(owner) + 1;
+
+    for (uint64_t at = 0; inside(size, at, sizeof(ElfW(Nhdr)));) {
+        ElfW(Nhdr) note;
+        uint64_t name_at = at + sizeof note, value_at;
+
+        memcpy(&note, notes + at, sizeof note);
+        value_at = name_at + ((note.n_namesz + UINT64_C(3)) & ~UINT64_C(3));
+        if (!inside(size, name_at, note.n_namesz) || !inside(size, value_at, note.n_descsz))
+            return false;
+        if (note.n_namesz == owner_size && memcmp(notes + name_at, owner, owner_size) == 0 &&
+            note.n_type == NOTE_ABI && note.n_descsz == sizeof *abi) {
+            memcpy(abi, notes + value_at, sizeof *abi);
+            return true;
+        }
+        at = value_at + ((note.n_descsz + UINT64_C(3)) & ~UINT64_C(3));
+    }
+    return false;
+}
+
+/* Our own look at the object, as data: whether it is whole, for this machine, and of which ABI. */
+static bool check_elf(const char *bytes, uint64_t size, const struct module_kind *kind,
+                      struct rasad_error *error)
+{
+    ElfW(Ehdr) head;
+    uint32_t abi = 0;
+    bool found = false;
+
+    if (size < sizeof head)
+        return rasad_fail(error, "no shared object");
+    memcpy(&head, bytes, sizeof head);
+    if (memcmp(head.e_ident, ELFMAG, SELFMAG) != 0 || head.e_type != ET_DYN)
+        return rasad_fail(error, "no shared object");
+    if (head.e_ident[EI_CLASS] != (sizeof(void *) == 8 ? ELFCLASS64 : ELFCLASS32) ||
+        head.e_phentsize != sizeof(ElfW(Phdr)))
+        return rasad_fail(error, "made for another kind of machine");
+    for (unsigned i = 0; i < head.e_phnum; i++) {
+        ElfW(Phdr) segment;
+
+        if (!inside(size, head.e_phoff, (i + UINT64_C(1)) * sizeof segment))
+            return rasad_fail(error, "the file is cut short");
+        memcpy(&segment, bytes + head.e_phoff + i * sizeof segment, sizeof segment);
+        if (segment.p_type != PT_LOAD && segment.p_type != PT_NOTE)
+            continue;
+        if (!inside(size, segment.p_offset, segment.p_filesz))
+            return rasad_fail(error, "the file is cut short");
+        if (segment.p_type == PT_NOTE && !found)
+            found = find_abi(bytes + segment.p_offset, segment.p_filesz, kind->note_owner, &abi);
+    }
+    if (!found)
+        return rasad_fail(error, "no Rasad %s (it has no \"%s\" note)", kind->what,
+                          kind->note_owner);
+    if (abi != kind->abi)
+        return rasad_fail(error, "made for %s ABI %u, but this is ABI %u (compile it anew)",
+                          kind->what, abi, kind->abi);
+    return true;
+}
+
+static bool check_copy(int fd, const struct module_kind *kind, struct rasad_error *error)
+{
+    struct stat file;
+    void *bytes;
+    bool fine;
+
+    if (fstat(fd, &file) != 0)
+        return rasad_fail(error, "cannot look at its copy: %s", strerror(errno));
+    if (file.st_size == 0)
+        return rasad_fail(error, "the file is empty");
+    bytes = mmap(NULL, (size_t)file.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (bytes == MAP_FAILED)
+        return rasad_fail(error, "cannot map its copy: %s", strerror(errno));
+    fine = check_elf(bytes, (uint64_t)file.st_size, kind, error);
+    (void)munmap(bytes, (size_t)file.st_size);
+    return fine;
+}
+
+/* glibc's text without the name of our copy, which would tell the user nothing. */
+static const char *loader_text(const char *copy)
+{
+    const char *text = dlerror();
+    size_t length = strlen(copy);
+
+    if (text == NULL)
+        return "unknown error";
+    if (strncmp(text, copy, length) == 0 && strncmp(text + length, ": ", 2) == 0)
+        return text + length + 2;
+    return text;
+}
+
+static bool load_copy(struct module *module, const struct module_kind *kind,
+                      struct rasad_error *error)
+{
+    char copy[64];
+
+    /* By number of process, not "self", so that a debugger finds the symbols too. */
+    (void)snprintf(copy, sizeof copy, "/proc/%ld/fd/%d", (long)getpid(), module->fd);
+    module->handle = dlopen(copy, RTLD_NOW | RTLD_LOCAL);
+    if (module->handle == NULL)
+        return rasad_fail(error, "cannot be loaded: %s", loader_text(copy));
+    module->symbol = dlsym(module->handle, kind->symbol);
+    if (module->symbol == NULL)
+        return rasad_fail(error, "no Rasad %s (it exports no %s)", kind->what, kind->symbol);
+    return true;
+}
+
+static bool open_checked(const char *path, const struct module_kind *kind, struct module *module,
+                         struct rasad_error *error)
+{
+    SCOPED(close_at) int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    off_t size = 0;
+
+    if (fd < 0)
+        return rasad_fail(error, "%s",
+                          errno == ELOOP ? "a symbolic link (put the file itself there)"
+                                         : strerror(errno));
+    if (!check_file(fd, error, &size))
+        return false;
+    module->fd = copy_sealed(fd, size, kind->what);
+    if (module->fd < 0)
+        return rasad_fail(error, "cannot make a private copy: %s", strerror(errno));
+    return check_copy(module->fd, kind, error) && load_copy(module, kind, error);
+}
+
+bool module_open(const char *path, const struct module_kind *kind, struct module *module,
+                 struct rasad_error *error)
+{
+    struct module opened = {.fd = -1};
+
+    if (!open_checked(path, kind, &opened, error)) {
+        module_close(&opened);
+        return rasad_fail_at(error, "%s", path);
+    }
+    *module = opened;
+    return true;
+}
+
+void module_close(struct module *module)
+{
+    if (module->handle != NULL)
+        (void)dlclose(module->handle);
+    close_at(&module->fd);
+    *module = (struct module){.fd = -1};
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * conf: rasad.conf as values (DESIGN 1.2). Reading it finds every error, not just the first.
+ * Threads: read from one thread (libconfuse has state of its own); constant afterwards.
+ * Memory: all strings, lists and plugin configs are owned by the conf; the plugins by its shelf.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "plugin.h"
+
+/* Where agents or scrapers come in. */
+struct conf_listen {
+    char *address; /* a host, or "unix:PATH" */
+    uint16_t port; /* 0: a free one */
+};
+
+/* One `metric` section. */
+struct conf_metric {
+    char *key;         /* the title: a JSON key, or a glob */
+    bool is_glob;      /* the title has one of * ? [ */
+    char *name;        /* of the family; NULL in a glob without one: each key's own, made legal */
+    char *help;        /* default: the plugin's */
+    char **labels;     /* names that messages may set, in this order */
+    size_t label_count;
+    int64_t expire_ns; /* 0: never */
+    uint64_t max_series;
+    uint64_t max_families;
+    const struct plugin *plugin;
+    void *config; /* the plugin's config struct, configured; NULL if it has none */
+    char *file;   /* where the section begins */
+    int line;
+};
+
+struct conf {
+    struct conf_listen listen;
+    struct conf_listen http;
+    char **plugin_path;
+    size_t plugin_path_count;
+    char *state_dir;
+    char *admin_socket;
+    char *agent_label; /* "" merges all senders */
+    int threads;       /* 0: one a core */
+    size_t max_message;         /* bytes */
+    int64_t stale_after_ns;     /* 0: never */
+    int64_t anonymous_expire_ns; /* 0: never */
+    int64_t agent_ttl_ns;
+    struct conf_metric *metrics; /* in file order */
+    size_t metric_count;
+    struct plugin_shelf shelf;
+};
+
+/*
+ * Reads the file and what it includes. On false `*out` is untouched and `report` holds one line for
+ * every error: `FILE:LINE: what is wrong (what to write)`.
+ */
+bool conf_read(const char *path, struct conf **out, struct text *report);
+
+/* The effective conf with defaults, itself a valid conf (rasadd -T). */
+void conf_print(const struct conf *conf, struct text *out);
+
+void conf_free(struct conf *conf);
+
+/* The name of a family made of a JSON key: each byte that is not legal becomes '_', a leading digit
+ * gets '_' in front. False if nothing is left. Room: at least 2 * length + 2 bytes. */
+bool conf_legal_name(const char *key, size_t length, char *name);
