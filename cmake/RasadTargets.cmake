@@ -14,7 +14,8 @@ pkg_check_modules(confuse REQUIRED IMPORTED_TARGET libconfuse)
 pkg_check_modules(microhttpd REQUIRED IMPORTED_TARGET libmicrohttpd)
 pkg_check_modules(xxhash REQUIRED IMPORTED_TARGET libxxhash)
 
-# Where things lie once installed, relative to the prefix.
+# Where things lie once installed, relative to the prefix. The build folder has the same layout, so
+# that programs find their modules in both by their own place (base/install.h).
 set(RASAD_PLUGIN_DIR "${CMAKE_INSTALL_LIBDIR}/rasad/plugins")
 set(RASAD_COLLECTOR_DIR "${CMAKE_INSTALL_LIBDIR}/rasad/collectors")
 # /etc for a system's prefix, PREFIX/etc for any other.
@@ -51,6 +52,11 @@ else()
     endif()
 endif()
 
+# What the sources may know of the build.
+target_compile_definitions(
+    rasad_flags INTERFACE RASAD_VERSION="${PROJECT_VERSION}" RASAD_PLUGIN_DIR="${RASAD_PLUGIN_DIR}"
+                          RASAD_COLLECTOR_DIR="${RASAD_COLLECTOR_DIR}")
+
 # The two headers that others may include, and nothing else.
 add_library(rasad_headers INTERFACE)
 target_include_directories(rasad_headers INTERFACE "${CMAKE_SOURCE_DIR}/core/include"
@@ -64,11 +70,12 @@ function(rasad_library name)
     target_link_libraries(${name} PUBLIC rasad_flags rasad_headers)
 endfunction()
 
-# rasad_program(NAME FOLDER source...): an executable, installed in FOLDER.
+# rasad_program(NAME FOLDER source...): an executable that lies in FOLDER, built and installed.
 function(rasad_program name folder)
     add_executable(${name} ${ARGN})
-    set_target_properties(${name} PROPERTIES POSITION_INDEPENDENT_CODE ON
-                                             RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/bin")
+    set_target_properties(
+        ${name} PROPERTIES POSITION_INDEPENDENT_CODE ON
+                           RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/${folder}")
     target_compile_definitions(${name} PRIVATE RASAD_HOST)
     target_link_libraries(${name} PRIVATE rasad_flags)
     target_link_options(${name} PRIVATE -pie)
@@ -76,29 +83,29 @@ function(rasad_program name folder)
 endfunction()
 
 # A shared object with one public symbol that needs libc and libm only.
-function(rasad_module name source build_folder install_folder)
+function(rasad_module name source folder output)
     add_library(${name} MODULE ${source})
     set_target_properties(
         ${name}
         PROPERTIES PREFIX ""
-                   OUTPUT_NAME "${ARGV4}"
+                   OUTPUT_NAME "${output}"
                    C_VISIBILITY_PRESET hidden
-                   LIBRARY_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/${build_folder}")
+                   LIBRARY_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/${folder}")
     target_link_libraries(${name} PRIVATE rasad_flags rasad_headers m)
     if(NOT RASAD_SANITIZE)
         target_link_options(${name} PRIVATE -Wl,-z,defs)
     endif()
-    install(TARGETS ${name} LIBRARY DESTINATION ${install_folder})
+    install(TARGETS ${name} LIBRARY DESTINATION ${folder})
 endfunction()
 
 # rasad_plugin(gauge): plugins/gauge.c becomes gauge.so.
 function(rasad_plugin name)
-    rasad_module(plugin_${name} ${name}.c plugins "${RASAD_PLUGIN_DIR}" ${name})
+    rasad_module(plugin_${name} ${name}.c "${RASAD_PLUGIN_DIR}" ${name})
 endfunction()
 
 # rasad_collector(cpu): agent/collectors/cpu.c becomes cpu.so.
 function(rasad_collector name)
-    rasad_module(collector_${name} ${name}.c collectors "${RASAD_COLLECTOR_DIR}" ${name})
+    rasad_module(collector_${name} ${name}.c "${RASAD_COLLECTOR_DIR}" ${name})
 endfunction()
 
 # rasad_unit_test(gate library...): tests/unit/test_gate.c, as ctest unit.gate.
