@@ -95,6 +95,8 @@ function(rasad_module name source folder output)
     if(NOT RASAD_SANITIZE)
         target_link_options(${name} PRIVATE -Wl,-z,defs)
     endif()
+    # The loader refuses what others may write, which is what a umask of 002 makes.
+    add_custom_command(TARGET ${name} POST_BUILD COMMAND chmod go-w "$<TARGET_FILE:${name}>")
     install(TARGETS ${name} LIBRARY DESTINATION ${folder})
 endfunction()
 

@@ -46,18 +46,21 @@ static bool check_options(const struct plugin *plugin, struct rasad_error *error
     return true;
 }
 
-static bool check_complete(const struct plugin *plugin, const char *name,
-                           struct rasad_error *error)
+static bool check_complete(const struct plugin *plugin, const char *name, struct rasad_error *error)
 {
     const struct rasad_plugin *api = &plugin->api;
     const struct {
         const char *name;
         bool there;
     } parts[] = {
-        {"name", is_identifier(api->name)},  {"version", api->version != NULL},
-        {"help", api->help != NULL},         {"state_version", api->state_version >= 1},
-        {"state_size", api->state_size},     {"init", api->init},
-        {"update", api->update},             {"merge", api->merge},
+        {"name", is_identifier(api->name)},
+        {"version", api->version != NULL},
+        {"help", api->help != NULL},
+        {"state_version", api->state_version >= 1},
+        {"state_size", api->state_size},
+        {"init", api->init},
+        {"update", api->update},
+        {"merge", api->merge},
         {"render", api->render},
     };
 
@@ -96,8 +99,7 @@ static void plugin_close_at(struct plugin **plugin)
     plugin_close(*plugin);
 }
 
-bool plugin_open(const char *path, const char *name, struct plugin **out,
-                 struct rasad_error *error)
+bool plugin_open(const char *path, const char *name, struct plugin **out, struct rasad_error *error)
 {
     static const struct module_kind kind = {
         .what = "plugin",

@@ -40,18 +40,17 @@ void address_format(const struct sockaddr *address, char text[ADDRESS_LENGTH])
 bool address_split(const char *text, uint16_t default_port, char host[256], uint16_t *port,
                    struct rasad_error *error)
 {
+    const char *start = text, *end = text + strlen(text);
     const char *colon = strrchr(text, ':');
-    const char *end = text + strlen(text);
-    bool bracketed = text[0] == '[';
 
     *port = default_port;
-    if (bracketed) {
+    if (text[0] == '[') {
         end = strchr(text, ']');
         if (end == NULL || (end[1] != '\0' && end[1] != ':'))
             return rasad_fail(error, "\"%s\" is no address (write HOST:PORT or [ADDRESS]:PORT)",
                               text);
         colon = end[1] == ':' ? end + 1 : NULL;
-        text++;
+        start = text + 1;
     } else if (colon != NULL && strchr(text, ':') != colon) {
         colon = NULL; /* a bare IPv6 address */
     } else if (colon != NULL) {
@@ -60,15 +59,15 @@ bool address_split(const char *text, uint16_t default_port, char host[256], uint
     if (colon != NULL) {
         double number;
 
-        if (!number_parse(colon + 1, strlen(colon + 1), &number) || number < 1 ||
-            number > 65535 || number != (uint16_t)number)
+        if (!number_parse(colon + 1, strlen(colon + 1), &number) || number < 1 || number > 65535 ||
+            number != (uint16_t)number)
             return rasad_fail(error, "\"%s\" is no port (write 1 to 65535)", colon + 1);
         *port = (uint16_t)number;
     }
-    if (end == text || end - text > 255)
+    if (end == start || end - start > 255)
         return rasad_fail(error, "\"%s\" names no host (write HOST:PORT)", text);
-    memcpy(host, text, (size_t)(end - text));
-    host[end - text] = '\0';
+    memcpy(host, start, (size_t)(end - start));
+    host[end - start] = '\0';
     return true;
 }
 
@@ -76,8 +75,8 @@ bool address_split(const char *text, uint16_t default_port, char host[256], uint
 static int listen_one(const struct addrinfo *info)
 {
     static const int on = 1, off = 0;
-    SCOPED(close_at) int fd =
-        socket(info->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
+    SCOPED(close_at)
+    int fd = socket(info->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
 
     if (fd < 0)
         return -1;
@@ -104,13 +103,15 @@ bool address_listen(const char *host, uint16_t port, int fds[], size_t most, siz
     char service[8];
     int why;
 
+    if (host[0] == '\0') /* "::" takes IPv4 as well, but a machine may have no IPv6 */
+        return address_listen("::", port, fds, most, count, error) ||
+               address_listen("0.0.0.0", port, fds, most, count, error);
     (void)snprintf(service, sizeof service, "%u", port);
-    why = getaddrinfo(host[0] != '\0' ? host : "::", service, &hints, &infos);
+    why = getaddrinfo(host, service, &hints, &infos);
     if (why != 0)
         return rasad_fail(error, "cannot listen on \"%s\": %s", host, gai_strerror(why));
     *count = 0;
-    for (const struct addrinfo *info = infos; info != NULL && *count < most;
-         info = info->ai_next) {
+    for (const struct addrinfo *info = infos; info != NULL && *count < most; info = info->ai_next) {
         char text[ADDRESS_LENGTH];
         int fd = listen_one(info);
 
@@ -135,8 +136,7 @@ static bool unix_is_alive(const struct sockaddr_un *address)
 {
     SCOPED(close_at) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
-    return fd >= 0 && (connect(fd, (const void *)address, sizeof *address) == 0 ||
-                       errno == EAGAIN);
+    return fd >= 0 && (connect(fd, (const void *)address, sizeof *address) == 0 || errno == EAGAIN);
 }
 
 bool address_listen_unix(const char *path, int *fd, struct rasad_error *error)
@@ -146,8 +146,8 @@ bool address_listen_unix(const char *path, int *fd, struct rasad_error *error)
     struct stat there;
 
     if (strlen(path) >= sizeof address.sun_path)
-        return rasad_fail(error, "cannot listen on \"%s\": the path is longer than %zu bytes",
-                          path, sizeof address.sun_path - 1);
+        return rasad_fail(error, "cannot listen on \"%s\": the path is longer than %zu bytes", path,
+                          sizeof address.sun_path - 1);
     memcpy(address.sun_path, path, strlen(path) + 1);
     if (lstat(path, &there) == 0 && S_ISSOCK(there.st_mode) && !unix_is_alive(&address))
         (void)unlink(path);

@@ -2,24 +2,30 @@
 #include "base/log.h"
 
 #include <ctype.h>
-#include <stdlib.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/scoped.h"
 #include "base/text.h"
 
 static const char *const level_names[] = {"info", "warning", "error"};
-static const char *const level_colors[] = {"\033[1;32m", "\033[1;33m", "\033[1;31m"};
 
-struct log log_make(int fd)
+struct log log_make(int fd, _Atomic uint64_t *lost)
 {
-    const char *no_color = getenv("NO_COLOR");
-    bool terminal = isatty(fd) == 1;
+    struct stat file = {0};
 
-    return (struct log){.fd = fd,
-                        .terminal = terminal,
-                        .color = terminal && (no_color == NULL || no_color[0] == '\0')};
+    (void)fstat(fd, &file);
+    return (struct log){
+        .fd = fd,
+        .terminal = isatty(fd) == 1,
+        .pipe = S_ISFIFO(file.st_mode),
+        .socket = S_ISSOCK(file.st_mode),
+        .lost = lost,
+    };
 }
 
 struct log_field log_text(const char *key, const char *value)
@@ -27,65 +33,115 @@ struct log_field log_text(const char *key, const char *value)
     return log_bytes(key, value, strlen(value));
 }
 
-static void add_value(struct text *line, const struct log_field *field, bool bare)
+/* A value between quotes where it would not be clear without. */
+static void add_value(struct text *line, const struct log_field *field)
 {
-    size_t start;
-    bool quote = false;
+    size_t start = line->length + 1;
+    bool quote = field->length == 0;
 
     if (field->value == NULL) {
         text_printf(line, "%lld", (long long)field->number);
         return;
     }
-    start = line->length;
+    text_add_char(line, '"');
     text_add_escaped(line, field->value, field->length);
-    for (size_t i = start; i < line->length && !quote; i++)
-        quote = strchr(" \"=\\", line->at[i]) != NULL;
-    if (bare || (!quote && line->length > start))
-        return;
-    text_add_string(line, "\"\"");
     if (line->failed)
         return;
-    memmove(line->at + start + 1, line->at + start, line->length - start - 2);
-    line->at[start] = '"';
-    line->at[line->length - 1] = '"';
+    for (size_t i = start; i < line->length && !quote; i++)
+        quote = strchr(" \"=\\", line->at[i]) != NULL;
+    if (quote) {
+        text_add_char(line, '"');
+    } else {
+        memmove(line->at + start - 1, line->at + start, line->length - start);
+        line->length--;
+    }
 }
 
 static void add_fields(struct text *line, const struct log_field *field)
 {
     for (; field->key != NULL; field++) {
         text_printf(line, " %s=", field->key);
-        add_value(line, field, false);
+        add_value(line, field);
     }
 }
 
-static void add_tag(struct text *line, const struct log *log, enum log_level level,
-                    const char *tag)
+/* In capitals, unless it has one already: then it is to be read as it is written. */
+static void add_tag(struct text *line, const char *tag)
 {
-    if (log->color)
-        text_add_string(line, level_colors[level]);
+    bool as_written = isupper((unsigned char)tag[0]) != 0;
+
     text_add_char(line, '[');
     for (; *tag != '\0'; tag++)
-        text_add_char(line, (char)toupper((unsigned char)*tag));
+        text_add_char(line, as_written ? *tag : (char)toupper((unsigned char)*tag));
     text_add_char(line, ']');
-    if (log->color)
-        text_add_string(line, "\033[0m");
 }
 
-static void add_terminal_line(struct text *line, const struct log *log, enum log_level level,
-                              const char *message, const struct log_field *fields)
+static void add_terminal_line(struct text *line, enum log_level level, const char *message,
+                              const struct log_field *fields)
 {
     if (level != LOG_LEVEL_INFO) {
-        add_tag(line, log, level, level_names[level]);
+        add_tag(line, level_names[level]);
         text_printf(line, " %s", message);
         add_fields(line, fields);
         return;
     }
-    add_tag(line, log, level, message);
+    add_tag(line, message);
     if (fields->key == NULL)
         return;
     text_add_char(line, ' ');
-    add_value(line, fields, true);
+    if (fields->value != NULL)
+        text_add_visible(line, fields->value, fields->length);
+    else
+        add_value(line, fields);
     add_fields(line, fields + 1);
+}
+
+/*
+ * Writes without waiting; false if that can't be. A pipe counts as full when it is half full: then
+ * there is still room for the lines of threads that looked at the same moment.
+ */
+static bool write_now(const struct log *log, const struct text *line)
+{
+    int unread = 0, size;
+
+    if (log->socket)
+        return send(log->fd, line->at, line->length, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
+    if (log->pipe && ioctl(log->fd, FIONREAD, &unread) == 0 &&
+        (size = fcntl(log->fd, F_GETPIPE_SZ)) > 0 && unread > size / 2)
+        return false;
+    return write(log->fd, line->at, line->length) >= 0;
+}
+
+static void compose(struct text *line, const struct log *log, enum log_level level,
+                    const char *message, const struct log_field *fields)
+{
+    if (log->terminal) {
+        add_terminal_line(line, level, message, fields);
+    } else {
+        text_printf(line, "%s %s", level_names[level], message);
+        add_fields(line, fields);
+    }
+    if (line->length >= LOG_MOST_BYTES) {
+        line->length = LOG_MOST_BYTES - 4;
+        while ((line->at[line->length] & 0xc0) == 0x80) /* not within a character */
+            line->length--;
+        text_add_string(line, "...");
+    }
+    text_add_char(line, '\n');
+}
+
+/* Tells of lines that were lost before this one. */
+static void tell_lost(const struct log *log)
+{
+    SCOPED(text_free) struct text line = {0};
+    uint64_t lost = atomic_exchange_explicit(log->lost, 0, memory_order_relaxed);
+    const struct log_field fields[] = {log_number("count", (int64_t)lost), {.key = NULL}};
+
+    if (lost == 0)
+        return;
+    compose(&line, log, LOG_LEVEL_WARNING, "log lines were lost, for nobody read them", fields);
+    if (line.failed || !write_now(log, &line))
+        (void)atomic_fetch_add_explicit(log->lost, lost, memory_order_relaxed);
 }
 
 void log_line(const struct log *log, enum log_level level, const char *message,
@@ -93,15 +149,11 @@ void log_line(const struct log *log, enum log_level level, const char *message,
 {
     SCOPED(text_free) struct text line = {0};
 
-    if (log->terminal) {
-        add_terminal_line(&line, log, level, message, fields);
-    } else {
-        text_printf(&line, "%s %s", level_names[level], message);
-        add_fields(&line, fields);
-    }
-    text_add_char(&line, '\n');
-    if (!line.failed && write(log->fd, line.at, line.length) < 0)
-        return;
+    if (log->lost != NULL)
+        tell_lost(log);
+    compose(&line, log, level, message, fields);
+    if ((line.failed || !write_now(log, &line)) && log->lost != NULL)
+        (void)atomic_fetch_add_explicit(log->lost, 1, memory_order_relaxed);
 }
 
 void log_plain(const struct log *log, enum log_level level, const char *message)

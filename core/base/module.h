@@ -23,10 +23,11 @@ struct module {
 
 /* What a module must be. */
 struct module_kind {
-    const char *what;       /* "plugin", "collector", for messages */
-    const char *note_owner; /* the ELF note's owner; its descriptor is a 32-bit ABI number, type 1 */
-    uint32_t abi;           /* the number that it must carry */
-    const char *symbol;     /* what it must export */
+    const char *what; /* "plugin", "collector", for messages */
+    const char
+        *note_owner;    /* the ELF note's owner; its descriptor is a 32-bit ABI number, type 1 */
+    uint32_t abi;       /* the number that it must carry */
+    const char *symbol; /* what it must export */
 };
 
 /* Loads it; the error names the path. To be ended with module_close(). */

@@ -48,7 +48,8 @@ bool number_parse(const char *text, size_t length, double *number)
 
     if (!number_is_json(text, length))
         return false;
-    /* strtod() wants a NUL; a number longer than the buffer is rare, legal, and goes by the heap. */
+    /* strtod() wants a NUL; a number longer than the buffer is rare, legal, and goes by the heap.
+     */
     if (length >= sizeof copy && (digits = heap = malloc(length + 1)) == NULL)
         return false;
     memcpy(digits, text, length);

@@ -14,8 +14,9 @@
 /* The pointer's value; the variable itself is NULL afterwards, so that its scope ends nothing. */
 #define TAKE(pointer)                                                                              \
     __extension__({                                                                                \
-        __typeof__(pointer) taken_ = (pointer);                                                    \
-        (pointer) = NULL;                                                                          \
+        __typeof__(pointer) *from_ = &(pointer);                                                   \
+        __typeof__(pointer) taken_ = *from_;                                                       \
+        *from_ = NULL;                                                                             \
         taken_;                                                                                    \
     })
 

@@ -101,10 +101,10 @@ const char *text_end(struct text *text)
 /* Whether a code point would act on a terminal, or hide or reorder what stands beside it. */
 static bool acts_on_terminal(uint32_t point)
 {
-    return point < 0x20 || (point >= 0x7f && point < 0xa0) ||       /* C0, DEL, C1 */
-           (point >= 0x200b && point <= 0x200f) ||                  /* zero width, direction */
-           (point >= 0x2028 && point <= 0x202e) ||                  /* separators, embedding */
-           (point >= 0x2060 && point <= 0x206f) || point == 0xfeff; /* invisible, isolates, BOM */
+    return point < 0x20 || (point >= 0x7f && point < 0xa0) ||        /* C0, DEL, C1 */
+           point == 0x61c || (point >= 0x200b && point <= 0x200f) || /* zero width, direction */
+           (point >= 0x2028 && point <= 0x202e) ||                   /* separators, embedding */
+           (point >= 0x2060 && point <= 0x206f) || point == 0xfeff;  /* invisible, isolates, BOM */
 }
 
 static void add_escaped_point(struct text *text, uint32_t point)
@@ -121,7 +121,7 @@ static void add_escaped_point(struct text *text, uint32_t point)
         text_printf(text, "\\u{%x}", (unsigned)point);
 }
 
-void text_add_escaped(struct text *text, const char *bytes, size_t length)
+static void add_safe(struct text *text, const char *bytes, size_t length, bool quoted)
 {
     for (size_t i = 0; i < length;) {
         uint32_t point;
@@ -130,7 +130,7 @@ void text_add_escaped(struct text *text, const char *bytes, size_t length)
         if (taken == 0) {
             text_printf(text, "\\x%02x", (unsigned char)bytes[i]);
             taken = 1;
-        } else if (point == '"' || point == '\\') {
+        } else if (quoted && (point == '"' || point == '\\')) {
             text_add_char(text, '\\');
             text_add(text, bytes + i, 1);
         } else if (acts_on_terminal(point)) {
@@ -140,6 +140,16 @@ void text_add_escaped(struct text *text, const char *bytes, size_t length)
         }
         i += taken;
     }
+}
+
+void text_add_visible(struct text *text, const char *bytes, size_t length)
+{
+    add_safe(text, bytes, length, false);
+}
+
+void text_add_escaped(struct text *text, const char *bytes, size_t length)
+{
+    add_safe(text, bytes, length, true);
 }
 
 void text_add_json(struct text *text, const char *bytes, size_t length)

@@ -37,9 +37,12 @@ const char *text_end(struct text *text);
 
 /*
  * Adds bytes from outside so that they can't forge a line or steer a terminal: control characters
- * (C0, DEL, C1), invisible direction and line separators, backslash, double quote and what is no
- * UTF-8 come as \n, \t, \", \\, \xNN or \u{N}.
+ * (C0, DEL, C1), invisible direction and line separators, and what is no UTF-8 come as \n, \t,
+ * \xNN or \u{N}. Quotes and backslashes stay as they are, so this is for people's eyes.
  */
+void text_add_visible(struct text *text, const char *bytes, size_t length);
+
+/* The same, and \" and \\ for double quote and backslash: between quotes it can be read back. */
 void text_add_escaped(struct text *text, const char *bytes, size_t length);
 
 /* Adds a JSON string (RFC 8259 section 7) with its quotes. The bytes must be UTF-8. */

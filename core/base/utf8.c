@@ -5,8 +5,12 @@ size_t utf8_decode(const char *bytes, size_t length, uint32_t *point)
 {
     const unsigned char *at = (const unsigned char *)bytes;
     static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    size_t taken = at[0] < 0x80 ? 1 : at[0] < 0xc2 ? 0 : at[0] < 0xe0 ? 2 : at[0] < 0xf0 ? 3
-                   : at[0] < 0xf5 ? 4 : 0;
+    size_t taken = at[0] < 0x80   ? 1
+                   : at[0] < 0xc2 ? 0
+                   : at[0] < 0xe0 ? 2
+                   : at[0] < 0xf0 ? 3
+                   : at[0] < 0xf5 ? 4
+                                  : 0;
 
     if (taken == 0 || taken > length)
         return 0;

@@ -41,7 +41,7 @@
 extern "C" {
 #endif
 
-#define RASAD_ABI 1                       /* raised when a plugin must be compiled anew */
+#define RASAD_ABI 1                      /* raised when a plugin must be compiled anew */
 #define RASAD_MAGIC UINT32_C(0x44415352) /* "RSAD" in memory order, little end first */
 
 /* Marks the one exported symbol; compile everything else with -fvisibility=hidden. */
@@ -55,8 +55,8 @@ struct rasad_error {
 };
 
 /* Fills `error` (which may be NULL) in the manner of printf and returns false, for `return`. */
-__attribute__((format(printf, 2, 3))) static inline bool
-rasad_fail(struct rasad_error *error, const char *format, ...)
+__attribute__((format(printf, 2, 3))) static inline bool rasad_fail(struct rasad_error *error,
+                                                                    const char *format, ...)
 {
     va_list arguments;
 
@@ -106,13 +106,14 @@ struct rasad_value {
 
 /* What an option's value is, in the conf and in the config struct. */
 enum {
-    RASAD_OPTION_TYPE_NUMBER = 1,   /* double */
-    RASAD_OPTION_TYPE_INTEGER = 2,  /* int64_t */
-    RASAD_OPTION_TYPE_BOOL = 3,     /* bool */
-    RASAD_OPTION_TYPE_TEXT = 4,     /* const char *: NUL-terminated UTF-8, never NULL */
-    RASAD_OPTION_TYPE_DURATION = 5, /* int64_t, nanoseconds; written "500ms", "10s", "5m", "2h", "1d" */
-    RASAD_OPTION_TYPE_NUMBERS = 6,  /* struct rasad_numbers; written { 1, 2.5 } */
-    RASAD_OPTION_TYPE_TEXTS = 7,    /* struct rasad_texts; written { "a", "b" } */
+    RASAD_OPTION_TYPE_NUMBER = 1,  /* double */
+    RASAD_OPTION_TYPE_INTEGER = 2, /* int64_t */
+    RASAD_OPTION_TYPE_BOOL = 3,    /* bool */
+    RASAD_OPTION_TYPE_TEXT = 4,    /* const char *: NUL-terminated UTF-8, never NULL */
+    RASAD_OPTION_TYPE_DURATION =
+        5, /* int64_t, nanoseconds; written "500ms", "10s", "5m", "2h", "1d" */
+    RASAD_OPTION_TYPE_NUMBERS = 6, /* struct rasad_numbers; written { 1, 2.5 } */
+    RASAD_OPTION_TYPE_TEXTS = 7,   /* struct rasad_texts; written { "a", "b" } */
 };
 
 /* A list of numbers in a config struct. Owned by the host, as long as the config. */
@@ -142,7 +143,8 @@ struct rasad_option {
     uint32_t offset;    /* of the member in the config struct */
 };
 
-/* Rows: RASAD_OPTION_NUMBER(struct config, ceiling, .preset = "inf", .help = "Refuse above this") */
+/* Rows: RASAD_OPTION_NUMBER(struct config, ceiling, .preset = "inf", .help = "Refuse above this")
+ */
 #define RASAD_OPTION_ROW(Struct, member, Type, ...)                                                \
     {                                                                                              \
         .name = #member, __VA_ARGS__, .type = (Type), .offset = offsetof(Struct, member)           \
@@ -164,8 +166,7 @@ struct rasad_option {
 
 /* The table in the plugin struct: RASAD_OPTIONS(options), for `static const struct rasad_option
  * options[]`. */
-#define RASAD_OPTIONS(table)                                                                       \
-    .options = (table), .option_count = sizeof(table) / sizeof *(table)
+#define RASAD_OPTIONS(table) .options = (table), .option_count = sizeof(table) / sizeof *(table)
 
 /* ---- Output -------------------------------------------------------------------------------- */
 
@@ -415,7 +416,7 @@ __asm__(".pushsection .note.rasad,\"a\",%note\n"
         ".asciz \"" RASAD_NOTE_OWNER "\"\n"
         ".balign 4\n"
         ".long " RASAD_TEXT_OF(RASAD_ABI) "\n"
-        ".popsection\n");
+                                          ".popsection\n");
 #endif
 
 #ifdef __cplusplus
