@@ -21,11 +21,11 @@ struct conf_listen {
 
 /* One `metric` section. */
 struct conf_metric {
-    char *key;         /* the title: a JSON key, or a glob */
-    bool is_glob;      /* the title has one of * ? [ */
-    char *name;        /* of the family; NULL in a glob without one: each key's own, made legal */
-    char *help;        /* default: the plugin's */
-    char **labels;     /* names that messages may set, in this order */
+    char *key;     /* the title: a JSON key, or a glob */
+    bool is_glob;  /* the title has one of * ? [ */
+    char *name;    /* of the family; NULL in a glob without one: each key's own, made legal */
+    char *help;    /* default: the plugin's */
+    char **labels; /* names that messages may set, in this order */
     size_t label_count;
     int64_t expire_ns; /* 0: never */
     uint64_t max_series;
@@ -43,15 +43,16 @@ struct conf {
     size_t plugin_path_count;
     char *state_dir;
     char *admin_socket;
-    char *agent_label; /* "" merges all senders */
-    int threads;       /* 0: one a core */
-    size_t max_message;         /* bytes */
-    int64_t stale_after_ns;     /* 0: never */
+    char *agent_label;           /* "" merges all senders */
+    int threads;                 /* 0: one a core */
+    size_t max_message;          /* bytes */
+    int64_t stale_after_ns;      /* 0: never */
     int64_t anonymous_expire_ns; /* 0: never */
     int64_t agent_ttl_ns;
     struct conf_metric *metrics; /* in file order */
     size_t metric_count;
     struct plugin_shelf shelf;
+    struct text effective; /* what conf_print() prints */
 };
 
 /*
