@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "view.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "series.h"
+
+void view_open(struct view *view)
+{
+    *view = (struct view){0};
+    (void)pthread_rwlock_init(&view->lock, NULL);
+}
+
+void view_close(struct view *view)
+{
+    for (size_t i = 0; i < view->family_count; i++)
+        free(view->families[i].at);
+    free(view->families);
+    (void)pthread_rwlock_destroy(&view->lock);
+}
+
+static struct view_family *get_family(struct view *view, uint32_t id)
+{
+    struct view_family *grown;
+
+    if (id < view->family_count)
+        return &view->families[id];
+    grown = reallocarray(view->families, id + 1, sizeof *grown);
+    if (grown == NULL)
+        return NULL;
+    memset(grown + view->family_count, 0, (id + 1 - view->family_count) * sizeof *grown);
+    view->families = grown;
+    view->family_count = id + 1;
+    return &grown[id];
+}
+
+/* Without memory the series stays unseen until its next change. */
+static void add_series(struct view *view, struct series *series)
+{
+    struct view_family *family = get_family(view, series->family->id);
+
+    if (family == NULL)
+        return;
+    if (family->count == family->capacity) {
+        size_t capacity = family->capacity == 0 ? 8 : family->capacity * 2;
+        struct series **grown = reallocarray(family->at, capacity, sizeof(struct series *));
+
+        if (grown == NULL)
+            return;
+        family->at = grown;
+        family->capacity = capacity;
+    }
+    series->view_index = (uint32_t)family->count;
+    family->at[family->count++] = series;
+}
+
+static void remove_series(struct view *view, struct series *series)
+{
+    struct view_family *family;
+
+    if (series->view_index == VIEW_NOWHERE)
+        return;
+    family = &view->families[series->family->id];
+    family->at[series->view_index] = family->at[--family->count];
+    family->at[series->view_index]->view_index = series->view_index;
+}
+
+void view_take(struct view *view, struct cut *cut)
+{
+    const unsigned char *state = cut->states;
+
+    (void)pthread_rwlock_wrlock(&view->lock);
+    for (size_t i = 0; i < cut->changed_count; i++) {
+        struct series *series = cut->changed[i];
+
+        memcpy(series_published(series), state, series->family->state_size);
+        state += series->family->state_size;
+        if (series->view_index == VIEW_NOWHERE)
+            add_series(view, series);
+    }
+    for (size_t i = 0; i < cut->removed_count; i++)
+        remove_series(view, cut->removed[i]);
+    (void)pthread_rwlock_unlock(&view->lock);
+    cut_free(cut);
+}
+
+void view_begin(struct view *view)
+{
+    (void)pthread_rwlock_rdlock(&view->lock);
+}
+
+void view_end(struct view *view)
+{
+    (void)pthread_rwlock_unlock(&view->lock);
+}
+
+struct view_family view_family(const struct view *view, uint32_t id)
+{
+    return id < view->family_count ? view->families[id] : (struct view_family){0};
+}
