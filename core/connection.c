@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "connection.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/crc32c.h"
+#include "protocol.h"
+
+/* Replies are sent in between when so many lie, so that a burst of pings is no reason to close. */
+#define SEND_AT (CONNECTION_MAX_UNSENT / 2)
+
+int connection_shard(const char *name, size_t length, int shard_count)
+{
+    return (int)(agent_hash(name, length) % (uint32_t)shard_count);
+}
+
+struct connection *connection_new(int fd, const char *address, size_t max_message)
+{
+    struct connection *connection = calloc(1, sizeof *connection);
+
+    if (connection == NULL) {
+        (void)close(fd);
+        return NULL;
+    }
+    connection->fd = fd;
+    connection->frame = frame_make(max_message);
+    (void)snprintf(connection->address, sizeof connection->address, "%s", address);
+    return connection;
+}
+
+void connection_begin(struct connection *connection, struct connection_context *context)
+{
+    connection->shard = context->shard;
+    connection->opened_ns = context->ingest->steady_ns;
+    if (connection->counts_as_agent)
+        return; /* a handover: it was counted where it came in */
+    connection->counts_as_agent = true;
+    (void)atomic_fetch_add_explicit(context->agent_count, 1, memory_order_relaxed);
+    counter_add(&context->ingest->counters.connections, 1);
+}
+
+void connection_take_agent(struct connection *connection, struct connection_context *context,
+                           struct agent *agent)
+{
+    connection->agent = agent_ref(agent);
+    agent->connections++;
+    if (agent->connections > 1) { /* one agent, however many connections it has */
+        connection->counts_as_agent = false;
+        (void)atomic_fetch_sub_explicit(context->agent_count, 1, memory_order_relaxed);
+    }
+    atomic_store_explicit(&agent->gone_since_ns, 0, memory_order_relaxed);
+}
+
+/* An unnamed sender is an agent from its first message on. */
+static bool take_address_for_name(struct connection *connection, struct connection_context *context)
+{
+    struct agent *agent =
+        agents_get(context->agents, connection->address, strlen(connection->address));
+
+    if (agent == NULL)
+        return false;
+    connection_take_agent(connection, context, agent);
+    return true;
+}
+
+/* One message of any kind has come to its end. */
+static void take_message(struct connection *connection, struct connection_context *context,
+                         enum frame_kind kind, const char *bytes, size_t length)
+{
+    static const enum reject reasons[] = {
+        [FRAME_BAD_JSON] = REJECT_BAD_JSON,
+        [FRAME_BAD_UTF8] = REJECT_BAD_UTF8,
+        [FRAME_TOO_LONG] = REJECT_TOO_LONG,
+        [FRAME_TRUNCATED] = REJECT_TRUNCATED,
+    };
+    struct ingest *ingest = context->ingest;
+    const struct sender sender = {
+        .agent = connection->agent,
+        .address = connection->address,
+        .number =
+            connection->stream != NULL ? connection->stream->applied + 1 : connection->messages + 1,
+    };
+
+    counter_add(&ingest->counters.messages, 1);
+    connection->messages++;
+    if (kind == FRAME_OBJECT)
+        ingest_object(ingest, &sender, bytes, length, connection->frame.traits);
+    else
+        ingest_refuse(ingest, &sender, NULL, reasons[kind], bytes, length);
+    if (connection->stream == NULL)
+        return;
+    if (kind == FRAME_OBJECT)
+        connection->frame.chain = crc32c(connection->frame.chain, bytes, length);
+    connection->stream->applied++;
+    connection->stream->chain = connection->frame.chain;
+}
+
+static enum connection_status take_framed(struct connection *connection,
+                                          struct connection_context *context, enum frame_kind kind,
+                                          const char *bytes, size_t length)
+{
+    if (kind == FRAME_DISCONNECT) {
+        connection->why = "goodbye";
+        return CONNECTION_ENDS;
+    }
+    if (kind == FRAME_OBJECT && (connection->frame.traits & FRAME_HAS_AT) != 0) {
+        enum connection_status status =
+            protocol_object(connection, context, bytes, length, connection->frame.traits);
+
+        if (status != CONNECTION_HANDOVER)
+            counter_add(&context->ingest->counters.messages, 1);
+        return status;
+    }
+    if (connection->agent == NULL && !take_address_for_name(connection, context))
+        return CONNECTION_BROKEN;
+    take_message(connection, context, kind, bytes, length);
+    return CONNECTION_GOES_ON;
+}
+
+/* Keeps the bytes from `from` on for later. One long message must not cost memory for ever. */
+static bool keep(struct connection *connection, const char *bytes, size_t from, size_t length)
+{
+    size_t rest = length - from;
+    bool too_roomy =
+        connection->in.capacity > 2 * CONNECTION_READ_BYTES && rest < connection->in.capacity / 8;
+    struct text kept = {0};
+
+    if (bytes == connection->in.at && !too_roomy) {
+        memmove(connection->in.at, bytes + from, rest);
+        connection->in.length = rest;
+        return true;
+    }
+    if (!too_roomy && bytes != connection->in.at) {
+        text_clear(&connection->in);
+        text_add(&connection->in, bytes + from, rest);
+        return !connection->in.failed;
+    }
+    text_add(&kept, bytes + from, rest);
+    text_free(&connection->in);
+    connection->in = kept;
+    return !kept.failed;
+}
+
+/* A hello for another shard is read again there, as the first thing. */
+static enum connection_status hand_over(struct connection *connection, const char *bytes,
+                                        size_t hello, size_t length)
+{
+    uint64_t max_message = connection->frame.max_message;
+
+    connection->frame = frame_make(max_message);
+    if (!keep(connection, bytes, hello, length))
+        return CONNECTION_BROKEN;
+    return CONNECTION_HANDOVER;
+}
+
+/* Takes all messages that these bytes hold, and keeps the rest. */
+static enum connection_status take_bytes(struct connection *connection,
+                                         struct connection_context *context, const char *bytes,
+                                         size_t length)
+{
+    enum connection_status status = CONNECTION_GOES_ON;
+    enum frame_kind kind;
+    size_t at, size;
+
+    while (status == CONNECTION_GOES_ON &&
+           (kind = frame_next(&connection->frame, bytes, length, &at, &size)) != FRAME_MORE) {
+        status = take_framed(connection, context, kind, bytes + at, size);
+        if (status == CONNECTION_HANDOVER)
+            return hand_over(connection, bytes, at, length);
+        if (status == CONNECTION_GOES_ON && connection->out.length >= SEND_AT)
+            status = connection_flush(connection);
+    }
+    protocol_acknowledge(connection);
+    if (status != CONNECTION_GOES_ON)
+        return status;
+    if (!keep(connection, bytes, frame_drop(&connection->frame), length))
+        return CONNECTION_BROKEN;
+    return connection_flush(connection);
+}
+
+/* The peer sends no more. An unfinished message is refused, and replies still go out. */
+static enum connection_status take_end(struct connection *connection,
+                                       struct connection_context *context, const char *why)
+{
+    enum frame_kind kind = frame_end(&connection->frame);
+
+    connection->why = why;
+    /* A sender with a stream sends an unfinished message again. */
+    if (kind != FRAME_MORE && connection->stream == NULL &&
+        (connection->agent != NULL || take_address_for_name(connection, context)))
+        take_message(connection, context, kind, connection->in.at, connection->in.length);
+    return CONNECTION_ENDS;
+}
+
+static void touch_agent(const struct connection *connection, int64_t wall_ns)
+{
+    if (connection->agent != NULL)
+        atomic_store_explicit(&connection->agent->last_seen_ns, wall_ns, memory_order_relaxed);
+}
+
+enum connection_status connection_read(struct connection *connection,
+                                       struct connection_context *context)
+{
+    size_t kept = connection->in.length;
+    bool in_place = kept > CONNECTION_READ_BYTES;
+    char *bytes = context->buffer;
+    ssize_t got;
+
+    /* A short rest goes in front of what is read; a long one is added to where it lies. */
+    if (in_place) {
+        if (!text_reserve(&connection->in, CONNECTION_READ_BYTES))
+            return CONNECTION_BROKEN;
+        bytes = connection->in.at;
+    } else if (kept > 0) {
+        memcpy(bytes, connection->in.at, kept);
+    }
+    do
+        got = recv(connection->fd, bytes + kept, CONNECTION_READ_BYTES, MSG_DONTWAIT);
+    while (got < 0 && errno == EINTR);
+    if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+        return CONNECTION_GOES_ON;
+    if (got <= 0)
+        return take_end(connection, context, got == 0 ? "closed" : strerror(errno));
+    touch_agent(connection, context->ingest->wall_ns);
+    return take_bytes(connection, context, bytes, kept + (size_t)got);
+}
+
+enum connection_status connection_resume(struct connection *connection,
+                                         struct connection_context *context)
+{
+    return take_bytes(connection, context, connection->in.at, connection->in.length);
+}
+
+enum connection_status connection_flush(struct connection *connection)
+{
+    struct text *out = &connection->out;
+    size_t sent = 0;
+
+    if (out->failed)
+        return CONNECTION_BROKEN;
+    while (sent < out->length) {
+        ssize_t n =
+            send(connection->fd, out->at + sent, out->length - sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK) {
+            connection->why = strerror(errno);
+            return CONNECTION_BROKEN;
+        }
+        if (n <= 0)
+            break;
+        sent += (size_t)n;
+    }
+    if (sent > 0) {
+        memmove(out->at, out->at + sent, out->length - sent);
+        out->length -= sent;
+    }
+    if (out->length > CONNECTION_MAX_UNSENT) {
+        connection->why = "it lets replies lie";
+        return CONNECTION_BROKEN;
+    }
+    return CONNECTION_GOES_ON;
+}
+
+void connection_end(struct connection *connection, struct connection_context *context)
+{
+    struct agent *agent = connection->agent;
+
+    if (connection->stream != NULL) {
+        connection->stream->connection = NULL;
+        connection->stream->last_used_ns = context->ingest->steady_ns;
+    }
+    if (agent != NULL && --agent->connections == 0)
+        atomic_store_explicit(&agent->gone_since_ns, context->ingest->steady_ns,
+                              memory_order_relaxed);
+    /* The agent leaves with its last connection, whichever of them was counted. */
+    if (agent != NULL ? agent->connections == 0 : connection->counts_as_agent)
+        (void)atomic_fetch_sub_explicit(context->agent_count, 1, memory_order_relaxed);
+}
+
+void connection_say_goodbye(struct connection *connection)
+{
+    char ignored[4096];
+
+    (void)shutdown(connection->fd, SHUT_WR);
+    for (int i = 0; i < 256; i++) {
+        if (recv(connection->fd, ignored, sizeof ignored, MSG_DONTWAIT) <= 0)
+            break;
+    }
+}
+
+void connection_free(struct connection *connection)
+{
+    if (connection == NULL)
+        return;
+    agent_unref(connection->agent);
+    text_free(&connection->in);
+    text_free(&connection->out);
+    (void)close(connection->fd);
+    free(connection);
+}

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * connection: one sender's socket: its bytes in, framed and handed to ingest or to the protocol;
+ * replies out.
+ * Threads: a connection belongs to one shard at a time, and changes hands only between them
+ * (CONNECTION_HANDOVER), when a hello says that its agent belongs to another.
+ * Memory: what a message leaves unfinished, at most max_message bytes, and unsent replies, at most
+ * CONNECTION_MAX_UNSENT.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "agents.h"
+#include "base/address.h"
+#include "base/frame.h"
+#include "base/text.h"
+#include "ingest.h"
+
+/* A peer that lets more replies lie is closed. */
+#define CONNECTION_MAX_UNSENT (64 << 10)
+
+/* How many bytes one read takes at most: a batch of it must not keep the others waiting. */
+#define CONNECTION_READ_BYTES (64 << 10)
+
+/* Room for that and for what a message left unfinished before it. */
+#define CONNECTION_BUFFER_BYTES (2 * CONNECTION_READ_BYTES)
+
+enum connection_status {
+    CONNECTION_GOES_ON,
+    CONNECTION_HANDOVER, /* its agent belongs to shard connection->shard */
+    CONNECTION_ENDS,     /* to be closed, once the replies are sent */
+    CONNECTION_BROKEN,   /* to be closed at once */
+};
+
+struct connection {
+    int fd;
+    int shard; /* which one it belongs to */
+    char address[ADDRESS_LENGTH];
+    struct frame frame;
+    struct text in;        /* an unfinished message, and what a handover brought unread */
+    struct text out;       /* replies not sent yet */
+    struct agent *agent;   /* a reference; NULL before the first message */
+    struct stream *stream; /* of a named sender with exactly-once */
+    uint64_t messages;     /* taken on this connection */
+    uint64_t acknowledged; /* the number in the last ack or welcome */
+    bool counts_as_agent;  /* it is one of rasad_agents */
+    bool named;            /* by a hello */
+    bool wants_to_write;   /* the poller waits for room */
+    bool ending;           /* nothing more is read; unsent replies keep it open */
+    bool drained;          /* what it held when the server began to stop is applied */
+    const char *why;       /* it ends: in words, for the log */
+    struct connection *next, *previous; /* in its shard's list */
+    int64_t opened_ns;                  /* steady */
+};
+
+/* What a connection works with; the shard's own. */
+struct connection_context {
+    struct ingest *ingest;
+    struct agents *agents;
+    int shard;
+    int shard_count;
+    _Atomic int64_t *agent_count; /* rasad_agents */
+    char *buffer;                 /* CONNECTION_BUFFER_BYTES to read into */
+    struct connection *fenced;    /* out: one that lost its stream to another and must be closed */
+};
+
+/* Which shard an agent of this name, or an unnamed sender of this address, belongs to. */
+int connection_shard(const char *name, size_t length, int shard_count);
+
+/* Takes over the descriptor, even on NULL (no memory; it is closed then). */
+struct connection *connection_new(int fd, const char *address, size_t max_message);
+
+/* Counts it among the shard's connections; it is not read yet. */
+void connection_begin(struct connection *connection, struct connection_context *context);
+
+/* From now on it speaks for this agent. */
+void connection_take_agent(struct connection *connection, struct connection_context *context,
+                           struct agent *agent);
+
+/* Reads what is there, once, and applies it. */
+enum connection_status connection_read(struct connection *connection,
+                                       struct connection_context *context);
+
+/* Applies what a handover brought along. */
+enum connection_status connection_resume(struct connection *connection,
+                                         struct connection_context *context);
+
+/* Sends what is unsent. GOES_ON, or BROKEN. */
+enum connection_status connection_flush(struct connection *connection);
+
+/* Leaves the shard's books: streams, agents, counts. */
+void connection_end(struct connection *connection, struct connection_context *context);
+
+/* Ends the sending side, so that the peer can read the last replies: what it sent meanwhile and
+ * nobody read would break the connection under them. */
+void connection_say_goodbye(struct connection *connection);
+
+/* Closes the socket and frees it. */
+void connection_free(struct connection *connection);

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * protocol: the objects with an '@' member (DESIGN 1.3): hello and welcome, skip, ping and pong,
+ * ack, error. The delivery of a named stream is exactly once because of three things that hold
+ * here: numbers are implied by the order on one connection; a hello fences the older connection of
+ * its stream before the number is told; and a number once applied is told to the sender.
+ * Threads: the connection's shard.
+ */
+#include "connection.h"
+
+/*
+ * Acts on the object; replies go to connection->out. CONNECTION_HANDOVER if it is a hello of an
+ * agent of another shard; then nothing has happened yet.
+ */
+enum connection_status protocol_object(struct connection *connection,
+                                       struct connection_context *context, const char *bytes,
+                                       size_t length, uint32_t traits);
+
+/* Queues {"@ack": N} for what the stream has newly applied. */
+void protocol_acknowledge(struct connection *connection);

@@ -1,0 +1,405 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "shard.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+
+/* Events of one round. */
+#define ROUND_EVENTS 64
+
+/* How often expired series are looked for, and how many table slots at a time. */
+#define SWEEP_EVERY_NS (NS_PER_S / 2)
+#define SWEEP_SLOTS 32768
+
+bool shard_open(struct shard *shard, struct shard_common *common, int index,
+                struct rasad_error *error)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
+
+    memset(shard, 0, sizeof *shard);
+    shard->common = common;
+    shard->index = index;
+    shard->endings = gate_make(SHARD_LOGGED_PER_SECOND, SHARD_LOGGED_AT_ONCE);
+    (void)pthread_mutex_init(&shard->mail_lock, NULL);
+    agents_open(&shard->agents);
+    shard->poller = epoll_create1(EPOLL_CLOEXEC);
+    shard->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (shard->poller < 0 || shard->bell < 0 ||
+        epoll_ctl(shard->poller, EPOLL_CTL_ADD, shard->bell, &event) != 0)
+        return rasad_fail(error, "cannot make a poller: %s", strerror(errno));
+    shard->context = (struct connection_context){
+        .ingest = &shard->ingest,
+        .agents = &shard->agents,
+        .shard = index,
+        .shard_count = common->shard_count,
+        .agent_count = &common->agent_count,
+        .buffer = malloc(CONNECTION_BUFFER_BYTES),
+    };
+    if (!ingest_open(&shard->ingest, common->conf, common->log, common->families, index,
+                     common->verbose) ||
+        shard->context.buffer == NULL)
+        return rasad_fail_memory(error);
+    return true;
+}
+
+static void ring(struct shard *shard)
+{
+    /* The count can't overflow, and a full one rings as well. */
+    (void)eventfd_write(shard->bell, 1);
+}
+
+void shard_give(struct shard *shard, struct connection *connection)
+{
+    connection->next = NULL;
+    (void)pthread_mutex_lock(&shard->mail_lock);
+    if (shard->last_mail != NULL)
+        shard->last_mail->next = connection;
+    else
+        shard->first_mail = connection;
+    shard->last_mail = connection;
+    (void)pthread_mutex_unlock(&shard->mail_lock);
+    atomic_store_explicit(&shard->has_mail, true, memory_order_release);
+    ring(shard);
+}
+
+void shard_want_cut(struct shard *shard, uint64_t ticket)
+{
+    atomic_store_explicit(&shard->wanted_cut, ticket, memory_order_release);
+    ring(shard);
+}
+
+static void tell_time(struct shard *shard)
+{
+    shard->ingest.wall_ns = clock_wall_ns();
+    shard->ingest.steady_ns = clock_steady_ns();
+}
+
+static void link_connection(struct shard *shard, struct connection *connection)
+{
+    connection->previous = NULL;
+    connection->next = shard->connections;
+    if (connection->next != NULL)
+        connection->next->previous = connection;
+    shard->connections = connection;
+}
+
+static void unlink_connection(struct shard *shard, struct connection *connection)
+{
+    if (connection->next != NULL)
+        connection->next->previous = connection->previous;
+    if (connection->previous != NULL)
+        connection->previous->next = connection->next;
+    else
+        shard->connections = connection->next;
+}
+
+static void log_end(struct shard *shard, const struct connection *connection, int64_t left)
+{
+    const struct agent *agent = connection->agent;
+    uint64_t more;
+
+    if (!gate_pass(&shard->endings, shard->ingest.steady_ns, &more))
+        return;
+    log_info(shard->common->log, "connection closed", log_text("address", connection->address),
+             log_text("agent", agent != NULL ? agent->name : connection->address),
+             log_text("reason", connection->why != NULL ? connection->why : "closed"),
+             log_number("messages", (int64_t)connection->messages));
+    log_info(shard->common->log, "active connections", log_number("count", left));
+}
+
+/* Out of the books at once; freed at the end of the round, for its events may still be listed. */
+static void close_connection(struct shard *shard, struct connection *connection)
+{
+    int64_t left = atomic_fetch_sub(&shard->common->connection_count, 1) - 1;
+
+    (void)epoll_ctl(shard->poller, EPOLL_CTL_DEL, connection->fd, NULL);
+    unlink_connection(shard, connection);
+    connection_end(connection, &shard->context);
+    log_end(shard, connection, left);
+    connection->ending = true;
+    connection->next = shard->ended;
+    shard->ended = connection;
+}
+
+static void free_ended(struct shard *shard)
+{
+    while (shard->ended != NULL) {
+        struct connection *connection = shard->ended;
+
+        shard->ended = connection->next;
+        connection_free(connection);
+    }
+}
+
+/* Sets what the poller waits for: room to write only while there is something unsent. */
+static void poll_for(struct shard *shard, struct connection *connection)
+{
+    bool wants = connection->out.length > 0;
+    struct epoll_event event = {.events =
+                                    (connection->ending ? 0 : EPOLLIN) | (wants ? EPOLLOUT : 0),
+                                .data.ptr = connection};
+
+    if (wants == connection->wants_to_write && !connection->ending)
+        return;
+    connection->wants_to_write = wants;
+    (void)epoll_ctl(shard->poller, EPOLL_CTL_MOD, connection->fd, &event);
+}
+
+static void hand_over(struct shard *shard, struct connection *connection)
+{
+    (void)epoll_ctl(shard->poller, EPOLL_CTL_DEL, connection->fd, NULL);
+    unlink_connection(shard, connection);
+    connection->wants_to_write = false;
+    shard_give(&shard->common->shards[connection->shard], connection);
+}
+
+/* What becomes of a connection after its bytes were taken. */
+static void settle(struct shard *shard, struct connection *connection,
+                   enum connection_status status)
+{
+    struct connection *fenced = shard->context.fenced;
+
+    shard->context.fenced = NULL;
+    if (fenced != NULL)
+        close_connection(shard, fenced);
+    if (status == CONNECTION_ENDS) {
+        status = connection_flush(connection);
+        connection->ending = true;
+        if (status == CONNECTION_GOES_ON && connection->out.length == 0) { /* all is said */
+            connection_say_goodbye(connection);
+            status = CONNECTION_BROKEN;
+        }
+    }
+    if (status == CONNECTION_BROKEN)
+        close_connection(shard, connection);
+    else if (status == CONNECTION_HANDOVER)
+        hand_over(shard, connection);
+    else
+        poll_for(shard, connection);
+}
+
+static void take_connection(struct shard *shard, struct connection *connection)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = connection};
+
+    connection_begin(connection, &shard->context);
+    link_connection(shard, connection);
+    if (epoll_ctl(shard->poller, EPOLL_CTL_ADD, connection->fd, &event) != 0) {
+        connection->why = strerror(errno);
+        close_connection(shard, connection);
+        return;
+    }
+    if (connection->in.length > 0)
+        settle(shard, connection, connection_resume(connection, &shard->context));
+}
+
+static void take_mail(struct shard *shard)
+{
+    struct connection *mail;
+
+    if (!atomic_exchange_explicit(&shard->has_mail, false, memory_order_acquire))
+        return;
+    (void)pthread_mutex_lock(&shard->mail_lock);
+    mail = shard->first_mail;
+    shard->first_mail = NULL;
+    shard->last_mail = NULL;
+    (void)pthread_mutex_unlock(&shard->mail_lock);
+    while (mail != NULL) {
+        struct connection *connection = mail;
+
+        mail = mail->next;
+        take_connection(shard, connection);
+    }
+}
+
+/* Between two batches: a cut if one is wanted. */
+static void grant_cut(struct shard *shard)
+{
+    uint64_t wanted = atomic_load_explicit(&shard->wanted_cut, memory_order_acquire);
+
+    if (wanted == shard->made_cut)
+        return;
+    shard->made_cut = wanted;
+    shard->common->take_cut(shard->common->take_cut_context, shard->index,
+                            series_cut(&shard->ingest.store), wanted);
+}
+
+static void sweep(struct shard *shard)
+{
+    const struct conf *conf = shard->common->conf;
+    int64_t now_ns = shard->ingest.steady_ns;
+    const struct series_limits limits = {.now_ns = now_ns,
+                                         .anonymous_expire_ns = conf->anonymous_expire_ns};
+
+    if (now_ns < shard->next_sweep_ns)
+        return;
+    shard->next_sweep_ns = now_ns + SWEEP_EVERY_NS;
+    /* All of a large table in some ten seconds, whatever its size. */
+    series_sweep(&shard->ingest.store, SWEEP_SLOTS + shard->ingest.store.table.mask / 20, &limits);
+    agents_sweep(&shard->agents, &shard->agent_sweep_slot, SWEEP_SLOTS,
+                 conf->agent_ttl_ns > 0 ? now_ns - conf->agent_ttl_ns : INT64_MIN);
+}
+
+static void take_event(struct shard *shard, const struct epoll_event *event)
+{
+    struct connection *connection = event->data.ptr;
+    enum connection_status status = CONNECTION_GOES_ON;
+
+    if (connection == NULL) {
+        eventfd_t count;
+
+        (void)eventfd_read(shard->bell, &count);
+        return;
+    }
+    if ((event->events & EPOLLOUT) != 0) {
+        status = connection_flush(connection);
+        if (connection->ending && connection->out.length == 0)
+            status = CONNECTION_BROKEN;
+    }
+    if (status == CONNECTION_GOES_ON && !connection->ending &&
+        (event->events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0)
+        status = connection_read(connection, &shard->context);
+    else if (connection->ending && (event->events & (EPOLLHUP | EPOLLERR)) != 0)
+        status = CONNECTION_BROKEN; /* nobody is left to hear the replies */
+    settle(shard, connection, status);
+}
+
+/* Whether a connection was closed in this round, so that its events mean nothing any more. */
+static bool is_ended(const struct shard *shard, const struct connection *connection)
+{
+    const struct connection *ended = shard->ended;
+
+    while (ended != NULL && ended != connection)
+        ended = ended->next;
+    return ended != NULL;
+}
+
+static void take_round(struct shard *shard, int timeout_ms)
+{
+    struct epoll_event events[ROUND_EVENTS];
+    int count = epoll_wait(shard->poller, events, ROUND_EVENTS, timeout_ms);
+
+    tell_time(shard);
+    for (int i = 0; i < count; i++) {
+        if (shard->ended == NULL || !is_ended(shard, events[i].data.ptr))
+            take_event(shard, &events[i]);
+        grant_cut(shard);
+    }
+    take_mail(shard);
+    grant_cut(shard);
+    free_ended(shard);
+    sweep(shard);
+}
+
+/* Applies what the socket holds at this moment, and not what its sender goes on to send. */
+static void drain_connection(struct shard *shard, struct connection *connection)
+{
+    enum connection_status status = CONNECTION_GOES_ON;
+    int there = 0;
+
+    connection->drained = true;
+    if (ioctl(connection->fd, FIONREAD, &there) != 0)
+        return;
+    for (int rounds = there / CONNECTION_READ_BYTES + 1; rounds > 0; rounds--) {
+        if (status != CONNECTION_GOES_ON || connection->ending)
+            break;
+        status = connection_read(connection, &shard->context);
+        if (shard->context.fenced != NULL)
+            shard->context.fenced->ending = true;
+        shard->context.fenced = NULL;
+    }
+    if (status == CONNECTION_HANDOVER) {
+        connection->drained = false;
+        hand_over(shard, connection);
+    } else if (status != CONNECTION_GOES_ON) {
+        (void)connection_flush(connection);
+        connection->ending = true;
+    }
+}
+
+/* Each connection that wasn't drained yet. */
+static void drain(struct shard *shard)
+{
+    struct connection *next;
+
+    tell_time(shard);
+    take_mail(shard);
+    for (struct connection *connection = shard->connections; connection != NULL;
+         connection = next) {
+        next = connection->next;
+        if (!connection->drained)
+            drain_connection(shard, connection);
+    }
+    free_ended(shard);
+}
+
+static void *run(void *argument)
+{
+    struct shard *shard = argument;
+
+    tell_time(shard);
+    while (!atomic_load_explicit(&shard->stopping, memory_order_acquire))
+        take_round(shard, (int)(SWEEP_EVERY_NS / NS_PER_MS));
+    drain(shard);
+    return NULL;
+}
+
+bool shard_start(struct shard *shard, struct rasad_error *error)
+{
+    int why = pthread_create(&shard->thread, NULL, run, shard);
+
+    if (why != 0)
+        return rasad_fail(error, "cannot start a thread: %s", strerror(why));
+    shard->running = true;
+    return true;
+}
+
+static void close_connections(struct shard *shard)
+{
+    take_mail(shard);
+    while (shard->connections != NULL) {
+        if (shard->connections->why == NULL)
+            shard->connections->why = "the server stops";
+        close_connection(shard, shard->connections);
+    }
+    free_ended(shard);
+}
+
+void shards_stop(struct shard *shards, int count)
+{
+    for (int i = 0; i < count; i++) {
+        atomic_store_explicit(&shards[i].stopping, true, memory_order_release);
+        ring(&shards[i]);
+    }
+    for (int i = 0; i < count; i++) {
+        if (shards[i].running)
+            (void)pthread_join(shards[i].thread, NULL);
+        shards[i].running = false;
+    }
+    /* From here on there is one thread, for what changed hands while the others ended. */
+    for (int i = 0; i < 2 * count; i++)
+        drain(&shards[i % count]);
+    for (int i = 0; i < count; i++)
+        close_connections(&shards[i]);
+}
+
+void shard_close(struct shard *shard)
+{
+    ingest_close(&shard->ingest);
+    agents_close(&shard->agents);
+    free(shard->context.buffer);
+    if (shard->poller >= 0)
+        (void)close(shard->poller);
+    if (shard->bell >= 0)
+        (void)close(shard->bell);
+    (void)pthread_mutex_destroy(&shard->mail_lock);
+}

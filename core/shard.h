@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * shard: a worker thread with its own agents, connections and states: one writer for each, so the
+ * way of a sample needs no lock. It waits with epoll, reads each connection a batch at a time, and
+ * between two batches looks whether somebody wants a cut, brings a connection, or wants it to end.
+ * Threads: all from one; shard_give(), shard_want_cut() from any.
+ */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "agents.h"
+#include "base/gate.h"
+#include "base/log.h"
+#include "conf.h"
+#include "connection.h"
+#include "cut.h"
+#include "ingest.h"
+
+/* Connections that come or go in the log: so many a second, and so many at once. */
+#define SHARD_LOGGED_PER_SECOND 100
+#define SHARD_LOGGED_AT_ONCE 2000
+
+/* What all shards share; outlives them. */
+struct shard_common {
+    const struct conf *conf;
+    const struct log *log;
+    bool verbose;
+    struct families *families;
+    int shard_count;
+    struct shard *shards;             /* all of them, for handing over */
+    _Atomic int64_t agent_count;      /* connected: rasad_agents */
+    _Atomic int64_t connection_count; /* open */
+    /* Takes a finished cut; called by the shard's thread, must not wait. Owns the cut, which is
+     * NULL if there was no memory for it. */
+    void (*take_cut)(void *context, int shard, struct cut *cut, uint64_t ticket);
+    void *take_cut_context;
+};
+
+struct shard {
+    struct shard_common *common;
+    int index;
+    pthread_t thread;
+    bool running;
+    int poller; /* epoll */
+    int bell;   /* eventfd: the mailbox, a wish or the end */
+    struct ingest ingest;
+    struct agents agents;
+    struct connection_context context;
+    struct connection *connections; /* all, linked */
+    struct connection *ended;       /* closed in this round, to be freed at its end */
+    pthread_mutex_t mail_lock;
+    struct connection *first_mail; /* newly given, linked, in their order; under the lock */
+    struct connection *last_mail;
+    _Atomic bool has_mail;
+    _Atomic uint64_t wanted_cut; /* the ticket of the newest wish */
+    uint64_t made_cut;           /* the newest that was granted */
+    _Atomic bool stopping;
+    size_t agent_sweep_slot;
+    int64_t next_sweep_ns; /* steady */
+    struct gate endings;   /* for the log */
+};
+
+/* Makes shard `index`, not running yet. To be ended with shard_close(). */
+bool shard_open(struct shard *shard, struct shard_common *common, int index,
+                struct rasad_error *error);
+
+/* Starts its thread. */
+bool shard_start(struct shard *shard, struct rasad_error *error);
+
+/* Ends the threads of all shards, after they applied what their connections' sockets hold by now,
+ * and closes the connections. */
+void shards_stop(struct shard *shards, int count);
+
+/* Frees all. Nobody may hold a series of it any more. */
+void shard_close(struct shard *shard);
+
+/* Gives it a connection. */
+void shard_give(struct shard *shard, struct connection *connection);
+
+/* Asks for a cut; common->take_cut() is called with this or a later ticket. */
+void shard_want_cut(struct shard *shard, uint64_t ticket);
