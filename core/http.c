@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "http.h"
+
+#include <microhttpd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/address.h"
+#include "base/scoped.h"
+#include "exposition.h"
+#include "page.h"
+
+/* Threads that answer: a long scrape must not hold up the others. */
+#define THREADS 4
+
+/* A name may resolve to several addresses. */
+#define MOST_ADDRESSES 8
+
+/* Seconds without progress after which a connection is closed. */
+#define IDLE_SECONDS 120
+
+/* name[] parameters of one request. */
+#define MOST_NAMES 64
+
+struct http {
+    struct scrape_source *source;
+    const struct log *log;
+    _Atomic bool ready;
+    const char *unix_path; /* lent by the conf; NULL for TCP */
+    struct MHD_Daemon *daemons[MOST_ADDRESSES];
+    size_t count;
+};
+
+/* What a request names with name[]. */
+struct names {
+    const char *at[MOST_NAMES];
+    size_t count;
+};
+
+struct route {
+    const char *path;
+    enum MHD_Result (*answer)(struct http *http, struct MHD_Connection *connection);
+};
+
+static enum MHD_Result respond(struct MHD_Connection *connection, unsigned status, const char *type,
+                               struct MHD_Response *response)
+{
+    enum MHD_Result result;
+
+    if (response == NULL)
+        return MHD_NO;
+    (void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+    (void)MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+    if (status == MHD_HTTP_METHOD_NOT_ALLOWED)
+        (void)MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
+    result = MHD_queue_response(connection, status, response);
+    MHD_destroy_response(response);
+    return result;
+}
+
+/* A constant text. */
+static enum MHD_Result respond_text(struct MHD_Connection *connection, unsigned status,
+                                    const char *type, const char *text)
+{
+    return respond(connection, status, type,
+                   MHD_create_response_from_buffer(strlen(text), (void *)(uintptr_t)text,
+                                                   MHD_RESPMEM_PERSISTENT));
+}
+
+static enum MHD_Result add_name(void *context, enum MHD_ValueKind kind, const char *key,
+                                const char *value)
+{
+    struct names *names = context;
+
+    if (strcmp(key, "name[]") == 0 && value != NULL && names->count < MOST_NAMES)
+        names->at[names->count++] = value;
+    return MHD_YES;
+}
+
+static enum MHD_Result answer_metrics(struct http *http, struct MHD_Connection *connection)
+{
+    struct names names = {.count = 0};
+    struct filter filter = {.names = names.at};
+    SCOPED(text_free) struct text out = {0};
+    struct MHD_Response *response;
+
+    (void)MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, add_name, &names);
+    filter.count = names.count;
+    scrape_write(http->source, &filter, &out);
+    /* Half a page would look whole to a scraper. */
+    if (out.failed)
+        return respond_text(connection, MHD_HTTP_INTERNAL_SERVER_ERROR, "text/plain",
+                            "out of memory\n");
+    if (out.at == NULL)
+        return respond_text(connection, MHD_HTTP_OK, EXPOSITION_TEXT_TYPE, "");
+    response = MHD_create_response_from_buffer(out.length, out.at, MHD_RESPMEM_MUST_FREE);
+    if (response != NULL) {
+        out = (struct text){0};
+        (void)MHD_add_response_header(response, MHD_HTTP_HEADER_VARY, "Accept, Accept-Encoding");
+    }
+    return respond(connection, MHD_HTTP_OK, EXPOSITION_TEXT_TYPE, response);
+}
+
+static enum MHD_Result answer_healthy(struct http *http, struct MHD_Connection *connection)
+{
+    return respond_text(connection, MHD_HTTP_OK, "text/plain; charset=utf-8", "healthy\n");
+}
+
+static enum MHD_Result answer_ready(struct http *http, struct MHD_Connection *connection)
+{
+    bool ready = atomic_load(&http->ready);
+
+    return respond_text(connection, ready ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE,
+                        "text/plain; charset=utf-8", ready ? "ready\n" : "not ready\n");
+}
+
+static enum MHD_Result answer_page(struct http *http, struct MHD_Connection *connection)
+{
+    struct MHD_Response *response = MHD_create_response_from_buffer(
+        strlen(page_html), (void *)(uintptr_t)page_html, MHD_RESPMEM_PERSISTENT);
+
+    if (response != NULL)
+        (void)MHD_add_response_header(response, "Content-Security-Policy", PAGE_POLICY);
+    return respond(connection, MHD_HTTP_OK, "text/html; charset=utf-8", response);
+}
+
+static const struct route routes[] = {
+    {"/metrics", answer_metrics},
+    {"/-/healthy", answer_healthy},
+    {"/-/ready", answer_ready},
+    {"/", answer_page},
+};
+
+static enum MHD_Result answer(void *context, struct MHD_Connection *connection, const char *url,
+                              const char *method, const char *version, const char *upload,
+                              size_t *upload_size, void **request)
+{
+    static const char begun = 0;
+
+    /* The first call brings the head only; to answer then would close the connection. */
+    if (*request == NULL) {
+        *request = (void *)(uintptr_t)&begun;
+        return MHD_YES;
+    }
+    if (*upload_size != 0) { /* a body means nothing to us, but it must be read */
+        *upload_size = 0;
+        return MHD_YES;
+    }
+    for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
+        if (strcmp(url, routes[i].path) != 0)
+            continue;
+        if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0)
+            return respond_text(connection, MHD_HTTP_METHOD_NOT_ALLOWED,
+                                "text/plain; charset=utf-8", "GET and HEAD only\n");
+        return routes[i].answer(context, connection);
+    }
+    return respond_text(connection, MHD_HTTP_NOT_FOUND, "text/plain; charset=utf-8",
+                        "nothing here (try / or /metrics)\n");
+}
+
+/* A path or parameter with a NUL in it is no other that ends there: the NUL becomes a character
+ * that none of ours has. */
+static size_t unescape(void *context, struct MHD_Connection *connection, char *text)
+{
+    size_t length = MHD_http_unescape(text);
+
+    for (size_t i = strlen(text); i < length; i++) {
+        if (text[i] == '\0')
+            text[i] = '\x01';
+    }
+    return length;
+}
+
+static bool serve(struct http *http, int fd, unsigned connections, struct rasad_error *error)
+{
+    struct MHD_Daemon *daemon = MHD_start_daemon(
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC, 0, NULL, NULL, answer, http,
+        MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_THREAD_POOL_SIZE, (unsigned)THREADS,
+        MHD_OPTION_CONNECTION_LIMIT, connections, MHD_OPTION_CONNECTION_TIMEOUT,
+        (unsigned)IDLE_SECONDS, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_UNESCAPE_CALLBACK,
+        unescape, NULL, MHD_OPTION_END);
+
+    if (daemon == NULL)
+        return rasad_fail(error, "cannot start the HTTP server");
+    http->daemons[http->count++] = daemon;
+    return true;
+}
+
+static void log_address(const struct http *http, int fd, const char *address)
+{
+    struct sockaddr_storage bound;
+    socklen_t size = sizeof bound;
+    char text[ADDRESS_LENGTH];
+
+    if (http->unix_path != NULL) {
+        log_info(http->log, "serving", log_text("address", address));
+    } else if (getsockname(fd, (struct sockaddr *)&bound, &size) == 0) {
+        address_format((struct sockaddr *)&bound, text);
+        log_info(http->log, "serving", log_text("address", text));
+    }
+}
+
+/* Opens the sockets; the daemons own them once they serve. */
+static bool listen_and_serve(struct http *http, const struct conf_listen *listen,
+                             unsigned connections, struct rasad_error *error)
+{
+    const char *path = strncmp(listen->address, "unix:", 5) == 0 ? listen->address + 5 : NULL;
+    int fds[MOST_ADDRESSES];
+    size_t count = 1;
+
+    if (path != NULL
+            ? !address_listen_unix(path, &fds[0], error)
+            : !address_listen(listen->address, listen->port, fds, MOST_ADDRESSES, &count, error))
+        return false;
+    http->unix_path = path;
+    for (size_t i = 0; i < count; i++) {
+        if (!serve(http, fds[i], connections, error)) {
+            for (; i < count; i++)
+                close_at(&fds[i]);
+            return false;
+        }
+        log_address(http, fds[i], listen->address);
+    }
+    return true;
+}
+
+bool http_open(const struct conf_listen *listen, unsigned connections, struct scrape_source *source,
+               const struct log *log, struct http **out, struct rasad_error *error)
+{
+    struct http *http = calloc(1, sizeof *http);
+
+    if (http == NULL)
+        return rasad_fail_memory(error);
+    http->source = source;
+    http->log = log;
+    if (!listen_and_serve(http, listen, connections, error)) {
+        http_close(http);
+        return false;
+    }
+    *out = http;
+    return true;
+}
+
+void http_set_ready(struct http *http, bool ready)
+{
+    atomic_store(&http->ready, ready);
+}
+
+void http_close(struct http *http)
+{
+    if (http == NULL)
+        return;
+    for (size_t i = 0; i < http->count; i++)
+        MHD_stop_daemon(http->daemons[i]);
+    if (http->unix_path != NULL)
+        (void)unlink(http->unix_path);
+    free(http);
+}

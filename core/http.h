@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * http: the exporter, on libmicrohttpd: /metrics, /-/healthy, /-/ready and the page at /. GET and
+ * HEAD only; nothing here changes anything.
+ * Threads: libmicrohttpd's own, a few; none of them is a shard.
+ */
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "conf.h"
+#include "scrape.h"
+
+struct http;
+
+/* Listens and serves from now on; `connections` is the most at once. To be ended with
+ * http_close(). */
+bool http_open(const struct conf_listen *listen, unsigned connections, struct scrape_source *source,
+               const struct log *log, struct http **out, struct rasad_error *error);
+
+/* Whether /-/ready says so. */
+void http_set_ready(struct http *http, bool ready);
+
+/* Waits for running requests. NULL is fine. */
+void http_close(struct http *http);

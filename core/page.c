@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "page.h"
+
+const char page_html[] =
+    "<!doctype html>\n"
+    "<html lang=\"en\">\n"
+    "<head>\n"
+    "<meta charset=\"utf-8\">\n"
+    "<meta name=\"viewport\" content=\"width=device-width\">\n"
+    "<link rel=\"icon\" href=\"data:,\">\n"
+    "<title>Rasad</title>\n"
+    "<style>:root{color-scheme:light dark}body{font:1rem/1.5 system-ui,sans-serif;"
+    "max-width:40rem;margin:2rem auto;padding:0 1rem}</style>\n"
+    "</head>\n"
+    "<body>\n"
+    "<main>\n"
+    "<h1>Rasad " RASAD_VERSION "</h1>\n"
+    "<p>Agents push, plugins aggregate, Prometheus scrapes.</p>\n"
+    "<ul>\n"
+    "<li><a href=\"/metrics\">/metrics</a>: all metric families, for Prometheus</li>\n"
+    "<li><a href=\"/-/healthy\">/-/healthy</a>: whether the server runs</li>\n"
+    "<li><a href=\"/-/ready\">/-/ready</a>: whether it takes samples</li>\n"
+    "</ul>\n"
+    "<p>Nothing to see yet? From any host that reaches this one:</p>\n"
+    "<pre>printf '{\"A_Pressed\": \"1\"}\\n' | nc -q1 HOST 5050</pre>\n"
+    "</main>\n"
+    "</body>\n"
+    "</html>\n";

@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * self: the rasad_* families: what the server says of itself. They count from its start.
+ * Threads: any.
+ */
+#include "filter.h"
+#include "scrape.h"
+
+void self_metrics(struct scrape_source *source, const struct filter *filter, struct text *out);
