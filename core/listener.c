@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "listener.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/address.h"
+#include "base/clock.h"
+#include "base/scoped.h"
+#include "connection.h"
+
+/* Connections taken in at a time, before the caller looks at anything else. */
+#define AT_ONCE 256
+
+static void log_addresses(const struct listener *listener)
+{
+    for (size_t i = 0; i < listener->count; i++) {
+        struct sockaddr_storage bound;
+        socklen_t size = sizeof bound;
+        char text[ADDRESS_LENGTH];
+
+        if (getsockname(listener->fds[i], (struct sockaddr *)&bound, &size) != 0)
+            continue;
+        address_format((struct sockaddr *)&bound, text);
+        log_info(listener->common->log, "listening",
+                 log_text("address", listener->unix_path != NULL
+                                         ? listener->common->conf->listen.address
+                                         : text));
+    }
+}
+
+bool listener_open(struct listener *listener, struct shard_common *common,
+                   struct rasad_error *error)
+{
+    const struct conf_listen *listen = &common->conf->listen;
+
+    *listener = (struct listener){.common = common, .refusals = gate_make(1, 5)};
+    listener->arrivals = gate_make(SHARD_LOGGED_PER_SECOND, SHARD_LOGGED_AT_ONCE);
+    listener->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (strncmp(listen->address, "unix:", 5) == 0) {
+        listener->unix_path = listen->address + 5;
+        if (!address_listen_unix(listener->unix_path, &listener->fds[0], error))
+            return false;
+        listener->count = 1;
+    } else if (!address_listen(listen->address, listen->port, listener->fds,
+                               LISTENER_MOST_ADDRESSES, &listener->count, error)) {
+        return false;
+    }
+    log_addresses(listener);
+    return true;
+}
+
+/* The sender's address as a label: "unix:PID.N" for one on this machine. */
+static void name_peer(struct listener *listener, int fd, const struct sockaddr *peer,
+                      char text[ADDRESS_LENGTH])
+{
+    struct ucred credentials = {0};
+    socklen_t size = sizeof credentials;
+
+    if (listener->unix_path == NULL) {
+        address_format(peer, text);
+        return;
+    }
+    (void)getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size);
+    (void)snprintf(text, ADDRESS_LENGTH, "unix:%ld.%llu", (long)credentials.pid,
+                   (unsigned long long)++listener->unix_peers);
+}
+
+/* Replies leave at once, and a peer whose machine is gone is noticed in the end. */
+static void set_options(int fd)
+{
+    static const int on = 1, idle_s = 60, interval_s = 10, probes = 6;
+
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof idle_s);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof interval_s);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
+}
+
+static void refuse(struct listener *listener, const char *why)
+{
+    uint64_t more;
+
+    (void)atomic_fetch_add_explicit(&listener->refused, 1, memory_order_relaxed);
+    if (gate_pass(&listener->refusals, clock_steady_ns(), &more))
+        log_warning(listener->common->log, "connection refused", log_text("reason", why),
+                    log_text("hint", "raise the limit of open files (LimitNOFILE, ulimit -n)"),
+                    log_number("more_like_this", (int64_t)more));
+}
+
+/* No descriptor is left: the spare one makes room to take the connection in and close it. */
+static bool refuse_without_descriptor(struct listener *listener, int fd)
+{
+    int peer;
+
+    if (listener->spare < 0)
+        listener->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (listener->spare < 0)
+        return false;
+    (void)close(listener->spare);
+    peer = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+    close_at(&peer);
+    listener->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (peer >= 0)
+        refuse(listener, "no file descriptor is left");
+    return peer >= 0;
+}
+
+static void log_arrival(struct listener *listener, const char *address, int64_t open)
+{
+    uint64_t more;
+
+    if (!gate_pass(&listener->arrivals, clock_steady_ns(), &more))
+        return;
+    log_info(listener->common->log, "new connection", log_text("address", address));
+    log_info(listener->common->log, "active connections", log_number("count", open));
+}
+
+static void take_in(struct listener *listener, int fd, const struct sockaddr *peer)
+{
+    struct shard_common *common = listener->common;
+    int64_t open = atomic_load(&common->connection_count);
+    struct connection *connection;
+    char text[ADDRESS_LENGTH];
+
+    if (open >= listener->most) {
+        (void)close(fd);
+        refuse(listener, "as many connections are open as file descriptors allow");
+        return;
+    }
+    if (listener->unix_path == NULL)
+        set_options(fd);
+    name_peer(listener, fd, peer, text);
+    connection = connection_new(fd, text, common->conf->max_message);
+    if (connection == NULL) {
+        refuse(listener, "out of memory");
+        return;
+    }
+    open = atomic_fetch_add(&common->connection_count, 1) + 1;
+    log_arrival(listener, text, open);
+    shard_give(&common->shards[connection_shard(text, strlen(text), common->shard_count)],
+               connection);
+}
+
+/* Whether accept(2) failed for one connection only, or for none being there. */
+static bool is_passing(int why)
+{
+    switch (why) {
+    case EINTR:
+    case ECONNABORTED:
+    case EPROTO: /* and other errors of the network that accept(2) hands on */
+    case ENETDOWN:
+    case ENOPROTOOPT:
+    case EHOSTDOWN:
+    case ENONET:
+    case EHOSTUNREACH:
+    case EOPNOTSUPP:
+    case ENETUNREACH:
+        return true;
+    default:
+        return false;
+    }
+}
+
+bool listener_accept(struct listener *listener, int fd)
+{
+    for (int i = 0; i < AT_ONCE; i++) {
+        struct sockaddr_storage peer;
+        socklen_t size = sizeof peer;
+        int taken = accept4(fd, (struct sockaddr *)&peer, &size, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+        if (taken >= 0) {
+            take_in(listener, taken, (struct sockaddr *)&peer);
+        } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+            return true; /* nobody waits any more */
+        } else if (errno == EMFILE || errno == ENFILE) {
+            if (!refuse_without_descriptor(listener, fd))
+                return false;
+        } else if (!is_passing(errno)) {
+            refuse(listener, strerror(errno));
+            return false;
+        }
+    }
+    return true;
+}
+
+void listener_close(struct listener *listener)
+{
+    for (size_t i = 0; i < listener->count; i++) {
+        (void)listener_accept(listener, listener->fds[i]);
+        (void)close(listener->fds[i]);
+    }
+    if (listener->unix_path != NULL && listener->count > 0)
+        (void)unlink(listener->unix_path);
+    close_at(&listener->spare);
+    listener->count = 0;
+    listener->spare = -1;
+}

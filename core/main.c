@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * rasadd: the server's program: its flags, its conf, and its exit code.
+ */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "base/install.h"
+#include "base/log.h"
+#include "base/scoped.h"
+#include "conf.h"
+#include "server.h"
+
+static const char usage[] = "usage: rasadd [-c FILE] [-t | -T] [-v]\n"
+                            "  -c, --conf FILE   read this conf (default: /etc/rasad/rasad.conf)\n"
+                            "  -t, --test        check the conf and exit\n"
+                            "  -T, --print       print the effective conf and exit\n"
+                            "  -v, --verbose     show each message as it comes\n"
+                            "  -V, --version     print the version and exit\n"
+                            "  -h, --help        print this and exit\n";
+
+struct arguments {
+    const char *conf;
+    bool test, print, verbose;
+    bool done; /* all is said: exit with `status` */
+    int status;
+};
+
+static struct arguments finish(struct arguments arguments, int status)
+{
+    arguments.done = true;
+    arguments.status = status;
+    return arguments;
+}
+
+static struct arguments read_arguments(int argc, char *argv[])
+{
+    static const struct option options[] = {
+        {"conf", required_argument, NULL, 'c'},
+        {"test", no_argument, NULL, 't'},
+        {"print", no_argument, NULL, 'T'},
+        {"verbose", no_argument, NULL, 'v'},
+        {"version", no_argument, NULL, 'V'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
+    };
+    struct arguments arguments = {0};
+    int option;
+
+    while ((option = getopt_long(argc, argv, "c:tTvVh", options, NULL)) != -1) {
+        switch (option) {
+        case 'c':
+            arguments.conf = optarg;
+            break;
+        case 't':
+            arguments.test = true;
+            break;
+        case 'T':
+            arguments.print = true;
+            break;
+        case 'v':
+            arguments.verbose = true;
+            break;
+        case 'V':
+            (void)puts("rasadd " RASAD_VERSION);
+            return finish(arguments, EXIT_SUCCESS);
+        case 'h':
+            (void)fputs(usage, stdout);
+            return finish(arguments, EXIT_SUCCESS);
+        default:
+            (void)fputs(usage, stderr);
+            return finish(arguments, EX_USAGE);
+        }
+    }
+    if (optind < argc) {
+        (void)fprintf(stderr, "rasadd: unexpected argument \"%s\"\n%s", argv[optind], usage);
+        return finish(arguments, EX_USAGE);
+    }
+    return arguments;
+}
+
+static void conf_free_at(struct conf **conf)
+{
+    conf_free(*conf);
+}
+
+static void print_address(const char *what, const struct conf_listen *listen)
+{
+    if (strncmp(listen->address, "unix:", 5) == 0)
+        (void)printf("%s on %s", what, listen->address);
+    else
+        (void)printf("%s on %s:%u", what, listen->address, listen->port);
+}
+
+/* The answer to -t, of a conf without errors. */
+static void print_fine(const char *path, const struct conf *conf)
+{
+    (void)printf("%s: ok: %zu metric%s, %zu plugin%s (", path, conf->metric_count,
+                 conf->metric_count == 1 ? "" : "s", conf->shelf.count,
+                 conf->shelf.count == 1 ? "" : "s");
+    for (size_t i = 0; i < conf->shelf.count; i++)
+        (void)printf("%s%s", i > 0 ? ", " : "", conf->shelf.plugins[i]->api.name);
+    print_address("), agents", &conf->listen);
+    print_address(", web", &conf->http);
+    (void)putchar('\n');
+}
+
+static int print_conf(const struct conf *conf)
+{
+    SCOPED(text_free) struct text out = {0};
+
+    conf_print(conf, &out);
+    (void)fputs(text_end(&out), stdout);
+    return out.failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+static int serve(const struct conf *conf, bool verbose)
+{
+    _Atomic uint64_t lost_lines = 0;
+    struct log log = log_make(STDERR_FILENO, &lost_lines);
+    struct rasad_error error = {""};
+    struct server server;
+    bool fine;
+
+    log_info(&log, "starting", log_text("version", RASAD_VERSION),
+             log_number("metrics", (int64_t)conf->metric_count),
+             log_number("plugins", (int64_t)conf->shelf.count));
+    if (conf->state_dir[0] != '\0')
+        log_warning(&log, "state_dir is not used yet: this version keeps all state in memory",
+                    log_text("state_dir", conf->state_dir));
+    fine = server_open(&server, conf, &log, verbose, &error) && server_run(&server, &error);
+    server_close(&server);
+    if (!fine)
+        log_error(&log, "the server ends", log_text("reason", error.text));
+    return fine ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+int main(int argc, char *argv[])
+{
+    struct arguments arguments = read_arguments(argc, argv);
+    SCOPED(text_free) struct text report = {0};
+    SCOPED(conf_free_at) struct conf *conf = NULL;
+    char path[PATH_MAX];
+
+    if (arguments.done)
+        return arguments.status;
+    if (arguments.conf != NULL)
+        (void)snprintf(path, sizeof path, "%s", arguments.conf);
+    else
+        install_conf_path("rasad.conf", path);
+    if (!conf_read(path, &conf, &report)) {
+        (void)fputs(text_end(&report), stderr);
+        return EX_CONFIG;
+    }
+    if (arguments.print)
+        return print_conf(conf);
+    if (arguments.test) {
+        print_fine(path, conf);
+        return EXIT_SUCCESS;
+    }
+    return serve(conf, arguments.verbose);
+}
