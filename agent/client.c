@@ -1,0 +1,439 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "client.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/gate.h"
+#include "base/scoped.h"
+#include "link.h"
+#include "message.h"
+
+#define DEFAULT_MAX_BYTES (8 << 20)
+
+/* Pings that wait for the thread, and pongs that wait for the caller. */
+#define MOST_PINGS LINK_PINGS
+#define MOST_PONGS 64
+
+struct client {
+    /* Constant while the thread runs. */
+    char *name;
+    char instance[LINK_INSTANCE_LENGTH];
+    const struct log *log;
+    size_t max_bytes;
+    bool drop_oldest;
+    int wake_fd;  /* owned; wakes the thread */
+    int event_fd; /* owned; tells the caller */
+    pthread_t thread;
+    bool started;
+
+    pthread_mutex_t lock; /* of what follows up to the blank line */
+    bool stopping;
+    bool sleeping; /* the thread is in poll(), or about to be */
+    struct messages queue;
+    struct client_counts counts;
+    struct gate drop_gate; /* of the log lines about them */
+    size_t ping_count;
+    uint64_t pings[MOST_PINGS];
+    size_t pong_count; /* a ring would be more than so few need */
+    struct client_pong pongs[MOST_PONGS];
+
+    /* The thread's own. */
+    size_t link_count;
+    struct link *links;    /* in order of preference */
+    struct pollfd *polled; /* one a link, and wake_fd */
+};
+
+static void ring(int fd)
+{
+    static const uint64_t one = 1;
+
+    while (write(fd, &one, sizeof one) < 0 && errno == EINTR)
+        continue; /* EAGAIN: it is readable anyhow */
+}
+
+static void unring(int fd)
+{
+    uint64_t count;
+
+    while (read(fd, &count, sizeof count) < 0 && errno == EINTR)
+        continue;
+}
+
+/* ---- The thread ---- */
+
+/* The most preferred link that is ready; NULL if none is. */
+static struct link *active_link(const struct client *client)
+{
+    for (size_t i = 0; i < client->link_count; i++) {
+        if (client->links[i].state == LINK_READY)
+            return &client->links[i];
+    }
+    return NULL;
+}
+
+/* A server is wanted while all better ones are away, and for what it still has to acknowledge. */
+static void choose_links(struct client *client, int64_t now_ns)
+{
+    bool wanted = true;
+
+    for (size_t i = 0; i < client->link_count; i++) {
+        struct link *link = &client->links[i];
+
+        link_want(link, wanted || link->window.count > 0, now_ns);
+        wanted = wanted && link_failing_ns(link) <= now_ns;
+    }
+}
+
+/* Hands the active link what the callers have left for it; true if it is to stop. */
+static bool take_orders(struct client *client)
+{
+    struct link *active = active_link(client);
+    bool stopping;
+
+    (void)pthread_mutex_lock(&client->lock);
+    stopping = client->stopping;
+    while (active != NULL && client->queue.count > 0 && link_has_room(active))
+        link_add(active, messages_take(&client->queue));
+    for (size_t i = 0; active != NULL && i < client->ping_count; i++)
+        link_ping(active, client->pings[i]);
+    client->ping_count = 0;
+    (void)pthread_mutex_unlock(&client->lock);
+    return stopping;
+}
+
+/* Tells the callers what came. */
+static void give_news(struct client *client)
+{
+    bool news = false;
+
+    (void)pthread_mutex_lock(&client->lock);
+    for (size_t i = 0; i < client->link_count; i++) {
+        struct link *link = &client->links[i];
+
+        news = news || link->acked > 0 || link->pong_count > 0;
+        client->counts.pending -= link->acked;
+        client->counts.acked += link->acked;
+        link->acked = 0;
+        for (size_t j = 0; j < link->pong_count && client->pong_count < MOST_PONGS; j++)
+            client->pongs[client->pong_count++] = (struct client_pong){
+                .token = link->pongs[j].token, .rtt_ns = link->pongs[j].rtt_ns};
+        link->pong_count = 0;
+    }
+    (void)pthread_mutex_unlock(&client->lock);
+    if (news)
+        ring(client->event_fd);
+}
+
+/* How long poll() may wait, in its milliseconds, rounded up; -1 for ever. */
+static int patience_ms(const struct client *client, int64_t now_ns)
+{
+    int64_t first_ns = INT64_MAX, wait_ms;
+
+    for (size_t i = 0; i < client->link_count; i++) {
+        const struct link *link = &client->links[i];
+
+        int64_t failing_ns = link_failing_ns(link); /* the next server's turn */
+
+        if (link->deadline_ns < first_ns)
+            first_ns = link->deadline_ns;
+        if (failing_ns > now_ns && failing_ns < first_ns)
+            first_ns = failing_ns;
+    }
+    if (first_ns == INT64_MAX)
+        return -1;
+    wait_ms = (first_ns - now_ns + NS_PER_MS - 1) / NS_PER_MS;
+    return wait_ms < 0 ? 0 : wait_ms > 60000 ? 60000 : (int)wait_ms;
+}
+
+/* Whether there is work that poll() wouldn't tell of. */
+static bool has_work(const struct client *client)
+{
+    const struct link *active = active_link(client);
+
+    return client->stopping ||
+           (active != NULL &&
+            (client->ping_count > 0 || (client->queue.count > 0 && link_has_room(active))));
+}
+
+/* Waits for sockets, deadlines and callers. */
+static void wait_for_events(struct client *client)
+{
+    size_t n = client->link_count;
+    int timeout_ms = patience_ms(client, clock_steady_ns());
+
+    for (size_t i = 0; i < n; i++)
+        client->polled[i] = link_pollfd(&client->links[i]);
+    client->polled[n] = (struct pollfd){.fd = client->wake_fd, .events = POLLIN};
+    (void)pthread_mutex_lock(&client->lock);
+    client->sleeping = !has_work(client);
+    if (!client->sleeping)
+        timeout_ms = 0;
+    (void)pthread_mutex_unlock(&client->lock);
+    if (poll(client->polled, n + 1, timeout_ms) < 0) { /* EINTR can't be, nor can others harm */
+        for (size_t i = 0; i <= n; i++)
+            client->polled[i].revents = 0;
+    }
+    (void)pthread_mutex_lock(&client->lock);
+    client->sleeping = false;
+    (void)pthread_mutex_unlock(&client->lock);
+    if (client->polled[n].revents != 0)
+        unring(client->wake_fd);
+}
+
+static void *run(void *argument)
+{
+    struct client *client = argument;
+
+    while (!take_orders(client)) {
+        int64_t now_ns = clock_steady_ns();
+
+        choose_links(client, now_ns);
+        /* First what the callers left goes out, so that it doesn't wait for the next event. */
+        for (size_t i = 0; i < client->link_count; i++)
+            link_step(&client->links[i], 0, now_ns);
+        wait_for_events(client);
+        now_ns = clock_steady_ns();
+        for (size_t i = 0; i < client->link_count; i++) {
+            if (client->polled[i].revents != 0)
+                link_step(&client->links[i], client->polled[i].revents, now_ns);
+        }
+        give_news(client);
+    }
+    return NULL;
+}
+
+/* Starts the thread with all signals blocked: they are the main thread's. */
+static bool start_thread(struct client *client, struct rasad_error *error)
+{
+    sigset_t all, before;
+    int why;
+
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    why = pthread_create(&client->thread, NULL, run, client);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (why != 0)
+        return rasad_fail(error, "cannot start a thread: %s", strerror(why));
+    client->started = true;
+    return true;
+}
+
+/* ---- For the caller ---- */
+
+static bool make_instance(struct client *client, struct rasad_error *error)
+{
+    uint64_t random;
+
+    if (getrandom(&random, sizeof random, 0) != sizeof random)
+        return rasad_fail(error, "no random bytes: %s", strerror(errno));
+    (void)snprintf(client->instance, sizeof client->instance, "%016llx",
+                   (unsigned long long)random);
+    return true;
+}
+
+static bool open_links(struct client *client, const struct client_options *options,
+                       struct rasad_error *error)
+{
+    client->links = calloc(options->server_count, sizeof *client->links);
+    client->polled = calloc(options->server_count + 1, sizeof *client->polled);
+    if (client->links == NULL || client->polled == NULL)
+        return rasad_fail_memory(error);
+    for (; client->link_count < options->server_count; client->link_count++) {
+        if (!link_open(&client->links[client->link_count], options->servers[client->link_count],
+                       client->name, client->instance, options->log, client->wake_fd, error))
+            return false;
+    }
+    return true;
+}
+
+bool client_open(const struct client_options *options, struct client **out,
+                 struct rasad_error *error)
+{
+    SCOPED(client_close_at) struct client *client = calloc(1, sizeof *client);
+
+    if (client == NULL)
+        return rasad_fail_memory(error);
+    (void)pthread_mutex_init(&client->lock, NULL);
+    client->log = options->log;
+    client->max_bytes = options->max_bytes != 0 ? options->max_bytes : DEFAULT_MAX_BYTES;
+    client->drop_oldest = options->drop_oldest;
+    client->drop_gate = gate_make(1, 1);
+    client->drop_gate.interval_ns = 10 * NS_PER_S;
+    client->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    client->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (client->wake_fd < 0 || client->event_fd < 0)
+        return rasad_fail(error, "cannot make an eventfd: %s", strerror(errno));
+    if ((client->name = strdup(options->name)) == NULL)
+        return rasad_fail_memory(error);
+    if (!make_instance(client, error) || !open_links(client, options, error) ||
+        !start_thread(client, error))
+        return false;
+    *out = TAKE(client);
+    return true;
+}
+
+/* Wakes the thread if it sleeps; with the lock held. */
+static void wake(struct client *client)
+{
+    if (!client->sleeping)
+        return;
+    client->sleeping = false;
+    ring(client->wake_fd);
+}
+
+/* Drops the oldest messages that nobody was sent until there is room; with the lock held. */
+static void drop_oldest(struct client *client)
+{
+    uint64_t ignored;
+
+    while (client->queue.bytes >= client->max_bytes) {
+        free(messages_take(&client->queue));
+        client->counts.pending--;
+        client->counts.dropped++;
+    }
+    if (gate_pass(&client->drop_gate, clock_steady_ns(), &ignored))
+        log_warning(client->log, "the queue is full: the oldest messages are dropped",
+                    log_number("dropped", (int64_t)client->counts.dropped));
+}
+
+/* With the lock held. The last message may be larger than the room that is left. */
+static bool make_room(struct client *client, struct rasad_error *error)
+{
+    if (client->queue.bytes < client->max_bytes)
+        return true;
+    if (!client->drop_oldest)
+        return rasad_fail(error, "the queue is full");
+    drop_oldest(client);
+    return true;
+}
+
+bool client_push(struct client *client, const char *bytes, size_t length, struct rasad_error *error)
+{
+    struct message *message = message_new(bytes, length);
+    bool room;
+
+    if (message == NULL)
+        return rasad_fail_memory(error);
+    (void)pthread_mutex_lock(&client->lock);
+    room = make_room(client, error);
+    if (room) {
+        messages_add(&client->queue, message);
+        client->counts.pending++;
+        wake(client);
+    }
+    (void)pthread_mutex_unlock(&client->lock);
+    if (!room)
+        free(message);
+    return room;
+}
+
+bool client_has_room(struct client *client)
+{
+    bool room;
+
+    (void)pthread_mutex_lock(&client->lock);
+    room = client->queue.bytes < client->max_bytes;
+    (void)pthread_mutex_unlock(&client->lock);
+    return room;
+}
+
+void client_ping(struct client *client, uint64_t token)
+{
+    (void)pthread_mutex_lock(&client->lock);
+    if (client->ping_count < MOST_PINGS) {
+        client->pings[client->ping_count++] = token;
+        wake(client);
+    }
+    (void)pthread_mutex_unlock(&client->lock);
+}
+
+bool client_take_pong(struct client *client, struct client_pong *pong)
+{
+    bool any;
+
+    (void)pthread_mutex_lock(&client->lock);
+    any = client->pong_count > 0;
+    if (any) {
+        *pong = client->pongs[0];
+        client->pong_count--;
+        memmove(client->pongs, client->pongs + 1, client->pong_count * sizeof *client->pongs);
+    }
+    (void)pthread_mutex_unlock(&client->lock);
+    return any;
+}
+
+int client_fd(const struct client *client)
+{
+    return client->event_fd;
+}
+
+void client_clear_fd(struct client *client)
+{
+    unring(client->event_fd);
+}
+
+struct client_counts client_counts(struct client *client)
+{
+    struct client_counts counts;
+
+    (void)pthread_mutex_lock(&client->lock);
+    counts = client->counts;
+    (void)pthread_mutex_unlock(&client->lock);
+    return counts;
+}
+
+bool client_flush(struct client *client, int64_t timeout_ns)
+{
+    int64_t start_ns = clock_steady_ns();
+
+    for (;;) {
+        struct pollfd event = {.fd = client->event_fd, .events = POLLIN};
+        int64_t left_ns = start_ns + timeout_ns - clock_steady_ns();
+
+        client_clear_fd(client);
+        if (client_counts(client).pending == 0)
+            return true;
+        if (timeout_ns >= 0 && left_ns <= 0)
+            return false;
+        if (poll(&event, 1, timeout_ns < 0 ? -1 : (int)(left_ns / NS_PER_MS + 1)) < 0 &&
+            errno != EINTR)
+            return false;
+    }
+}
+
+void client_close(struct client *client)
+{
+    if (client == NULL)
+        return;
+    if (client->started) {
+        (void)pthread_mutex_lock(&client->lock);
+        client->stopping = true;
+        wake(client);
+        (void)pthread_mutex_unlock(&client->lock);
+        (void)pthread_join(client->thread, NULL);
+    }
+    for (size_t i = 0; i < client->link_count; i++)
+        link_close(&client->links[i]);
+    free(client->links);
+    free(client->polled);
+    messages_free(&client->queue);
+    close_at(&client->wake_fd);
+    close_at(&client->event_fd);
+    (void)pthread_mutex_destroy(&client->lock);
+    free(client->name);
+    free(client);
+}
+
+void client_close_at(struct client **client)
+{
+    client_close(*client);
+}

@@ -1,0 +1,539 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "link.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/address.h"
+#include "base/clock.h"
+#include "base/crc32c.h"
+#include "base/scoped.h"
+
+#define DEFAULT_PORT 5050
+#define NEVER INT64_MAX
+#define CONNECT_NS NS_PER_S            /* for an address, while there are others */
+#define LAST_CONNECT_NS (5 * NS_PER_S) /* for the last one */
+#define WELCOME_NS (5 * NS_PER_S)
+#define SLOW_NS NS_PER_S /* a try that takes longer is as good as failed to the next server */
+#define OUT_BYTES (64 << 10)
+#define REPLY_BYTES (64 << 10)
+#define DEAD_PEER_MS 30000 /* a connection whose bytes the peer's kernel doesn't take any more */
+
+/* ---- Streams ---- */
+
+/* A new stream: the unacknowledged messages are its first. */
+static void begin_stream(struct link *link)
+{
+    unsigned char random[16];
+
+    /* For so few bytes it can't fail once the system is up, nor be interrupted. */
+    if (getrandom(random, sizeof random, 0) != sizeof random)
+        memcpy(random, &link->random, sizeof link->random);
+    for (size_t i = 0; i < sizeof random; i++)
+        (void)snprintf(link->stream + 2 * i, 3, "%02x", random[i]);
+    link->base = 0;
+    link->base_chain = 0;
+    uint32_t chain = 0;
+    uint64_t number = 0;
+
+    for (struct message *message = link->window.first; message != NULL; message = message->next) {
+        message->number = ++number;
+        message->chain = chain = crc32c(chain, message->bytes, message->length);
+    }
+}
+
+/* Forgets what the server has on disk. */
+static void acknowledge(struct link *link, uint64_t number)
+{
+    while (link->window.first != NULL && link->window.first->number <= number) {
+        struct message *message = messages_take(&link->window);
+
+        link->base = message->number;
+        link->base_chain = message->chain;
+        link->acked++;
+        free(message);
+    }
+}
+
+/* The chain at this number, if it is one of those that we still know. */
+static bool chain_at(const struct link *link, uint64_t number, uint32_t *chain)
+{
+    const struct message *message = link->window.first;
+
+    *chain = link->base_chain;
+    if (number == link->base)
+        return true;
+    while (message != NULL && message->number != number)
+        message = message->next;
+    if (message != NULL)
+        *chain = message->chain;
+    return message != NULL;
+}
+
+static uint64_t last_number(const struct link *link)
+{
+    return link->base + link->window.count;
+}
+
+/* The last number that the server can have seen on this connection, or before the welcome. */
+static uint64_t last_sent(const struct link *link)
+{
+    return link->next != NULL ? link->next->number - 1 : last_number(link);
+}
+
+/* ---- Beginning and ending connections ---- */
+
+static void hang_up(struct link *link)
+{
+    close_at(&link->fd);
+    link->fd = -1;
+    text_clear(&link->out);
+    text_clear(&link->in);
+    link->out_sent = 0;
+    memset(link->pings, 0, sizeof link->pings);
+    lookup_drop(link->lookup);
+    link->lookup = NULL;
+    if (link->infos != NULL)
+        freeaddrinfo(link->infos);
+    link->infos = NULL;
+    link->next_info = NULL;
+}
+
+/* splitmix64 (Steele, Lea, Flood 2014), for jitter. */
+static uint64_t next_random(struct link *link)
+{
+    uint64_t z = link->random += UINT64_C(0x9e3779b97f4a7c15);
+
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return z ^ (z >> 31);
+}
+
+/* This try has failed, or the connection is lost: another one after a while. */
+static void fail(struct link *link, const char *reason, int64_t now_ns)
+{
+    int64_t delay_ns = backoff_next(&link->backoff, now_ns, next_random(link));
+    char delay[32];
+
+    if (link->state == LINK_READY)
+        log_info(link->log, "connection lost", log_text("server", link->server),
+                 log_text("reason", reason), log_text("agent", link->agent));
+    (void)snprintf(delay, sizeof delay, "%gs", (double)delay_ns / NS_PER_S);
+    log_info(link->log, "Trying to reconnect", log_text("server", link->server),
+             log_text("delay", delay), log_text("reason", reason), log_text("agent", link->agent));
+    hang_up(link);
+    link->state = LINK_WAITING;
+    link->deadline_ns = now_ns + delay_ns;
+}
+
+static void start_lookup(struct link *link, int64_t now_ns)
+{
+    struct rasad_error error;
+
+    link->state = LINK_RESOLVING;
+    link->since_ns = now_ns;
+    link->deadline_ns = NEVER;
+    if (!lookup_start(link->host, link->port, link->wake_fd, &link->lookup, &error))
+        fail(link, error.text, now_ns);
+}
+
+/* A socket that connects to the address; -1 with errno set if it can't begin. */
+static int begin_connect(const struct addrinfo *info)
+{
+    static const int on = 1, idle_s = 15, interval_s = 5, probes = 3;
+    static const unsigned dead_ms = DEAD_PEER_MS;
+    SCOPED(close_at)
+    int fd = socket(info->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
+
+    if (fd < 0)
+        return -1;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof idle_s);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof interval_s);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &dead_ms, sizeof dead_ms);
+    if (connect(fd, info->ai_addr, info->ai_addrlen) != 0 && errno != EINPROGRESS &&
+        errno != EINTR) /* a connect that a signal interrupts goes on */
+        return -1;
+    return take_fd(&fd);
+}
+
+/* Tries the addresses that are left, until one is on its way. */
+static void connect_next(struct link *link, int64_t now_ns)
+{
+    while (link->next_info != NULL) {
+        const struct addrinfo *info = link->next_info;
+
+        link->next_info = info->ai_next;
+        close_at(&link->fd);
+        link->fd = begin_connect(info);
+        if (link->fd >= 0) {
+            link->state = LINK_CONNECTING;
+            link->deadline_ns = now_ns + (link->next_info != NULL ? CONNECT_NS : LAST_CONNECT_NS);
+            return;
+        }
+        (void)rasad_fail(&link->error, "%s", strerror(errno));
+    }
+    fail(link, link->error.text, now_ns);
+}
+
+static void end_lookup(struct link *link, int64_t now_ns)
+{
+    struct addrinfo *infos = NULL;
+
+    if (!lookup_ended(link->lookup, &infos, &link->error))
+        return;
+    lookup_drop(link->lookup);
+    link->lookup = NULL;
+    link->infos = infos;
+    link->next_info = infos;
+    connect_next(link, now_ns);
+}
+
+static void say_hello(struct link *link, int64_t now_ns)
+{
+    text_clear(&link->out);
+    link->out_sent = 0;
+    text_add_string(&link->out, "{\"@hello\":{\"agent\":");
+    text_add_json(&link->out, link->agent, strlen(link->agent));
+    text_printf(&link->out,
+                ",\"stream\":\"%s\",\"instance\":\"%s\",\"first\":%" PRIu64
+                ",\"chain\":\"%08" PRIx32 "\"}}\n",
+                link->stream, link->instance, link->base + 1, link->base_chain);
+    link->frame = frame_make(REPLY_BYTES);
+    link->next = NULL;
+    link->state = LINK_GREETING;
+    link->deadline_ns = now_ns + WELCOME_NS;
+}
+
+static void end_connect(struct link *link, short events, int64_t now_ns)
+{
+    int why = 0;
+    socklen_t size = sizeof why;
+
+    if (events == 0 && now_ns < link->deadline_ns)
+        return;
+    if (events == 0)
+        why = ETIMEDOUT;
+    else if (getsockopt(link->fd, SOL_SOCKET, SO_ERROR, &why, &size) != 0)
+        why = errno;
+    if (why == 0) {
+        say_hello(link, now_ns);
+        return;
+    }
+    (void)rasad_fail(&link->error, "%s", strerror(why));
+    connect_next(link, now_ns);
+}
+
+/* ---- What the server says ---- */
+
+/* Whether the server's stream is ours; if not, `error` says how it differs. */
+static bool check_stream(const struct link *link, const struct reply *welcome,
+                         struct rasad_error *error)
+{
+    uint32_t chain;
+
+    if (welcome->applied > last_number(link))
+        return rasad_fail(error,
+                          "the server has applied %" PRIu64 " messages of %" PRIu64
+                          ", so a new stream begins",
+                          welcome->applied, last_number(link));
+    if (!chain_at(link, welcome->applied, &chain))
+        return rasad_fail(error,
+                          "the server wants message %" PRIu64 " and %" PRIu64
+                          " is the first there is, so a new stream begins",
+                          welcome->applied + 1, link->base + 1);
+    if (welcome->has_chain && welcome->chain != chain)
+        return rasad_fail(
+            error, "the server has another chain at message %" PRIu64 ", so a new stream begins",
+            welcome->applied);
+    return true;
+}
+
+static bool hear_welcome(struct link *link, const struct reply *welcome, struct rasad_error *error)
+{
+    if (link->state != LINK_GREETING)
+        return rasad_fail(error, "the server says welcome unasked");
+    if (!check_stream(link, welcome, error)) {
+        begin_stream(link);
+        return false;
+    }
+    acknowledge(link, welcome->committed);
+    link->next = link->window.first;
+    while (link->next != NULL && link->next->number <= welcome->applied)
+        link->next = link->next->next;
+    link->state = LINK_READY;
+    link->deadline_ns = NEVER;
+    link->backoff = (struct backoff){0};
+    log_info(link->log, "connected", log_text("server", link->server),
+             log_number("unacknowledged", (int64_t)link->window.count),
+             log_text("agent", link->agent));
+    return true;
+}
+
+static bool hear_ack(struct link *link, const struct reply *ack, struct rasad_error *error)
+{
+    if (link->state != LINK_READY || ack->committed > last_sent(link))
+        return rasad_fail(error, "the server acknowledges message %" PRIu64 ", which it never got",
+                          ack->committed);
+    acknowledge(link, ack->committed);
+    return true;
+}
+
+static void hear_pong(struct link *link, const struct reply *pong, int64_t now_ns)
+{
+    struct link_ping *ping = &link->pings[pong->pong % LINK_PINGS];
+
+    if (pong->pong == 0 || ping->id != pong->pong || ping->sent_ns == 0)
+        return;
+    if (link->pong_count < LINK_PINGS)
+        link->pongs[link->pong_count++] =
+            (struct link_pong){.token = ping->token, .rtt_ns = now_ns - ping->sent_ns};
+    ping->id = 0;
+}
+
+static bool hear(struct link *link, const struct reply *reply, int64_t now_ns,
+                 struct rasad_error *error)
+{
+    switch (reply->kind) {
+    case REPLY_WELCOME:
+        return hear_welcome(link, reply, error);
+    case REPLY_ACK:
+        return hear_ack(link, reply, error);
+    case REPLY_PONG:
+        hear_pong(link, reply, now_ns);
+        return true;
+    case REPLY_ERROR:
+        return rasad_fail(error, "the server refuses: %s: %s", reply->reason, reply->text);
+    case REPLY_BROKEN:
+        return rasad_fail(error, "the server's answer makes no sense");
+    case REPLY_OTHER:
+        break;
+    }
+    return true;
+}
+
+/* Takes the whole replies out of `in`. */
+static bool hear_all(struct link *link, int64_t now_ns, struct rasad_error *error)
+{
+    size_t at, size, dropped;
+    enum frame_kind kind;
+
+    while ((kind = frame_next(&link->frame, link->in.at, link->in.length, &at, &size)) !=
+           FRAME_MORE) {
+        struct reply reply;
+
+        if (kind != FRAME_OBJECT)
+            return rasad_fail(error, "what answers is no Rasad server");
+        reply = reply_parse(link->in.at + at, size);
+        if (!hear(link, &reply, now_ns, error))
+            return false;
+    }
+    dropped = frame_drop(&link->frame);
+    link->in.length -= dropped;
+    memmove(link->in.at, link->in.at + dropped, link->in.length);
+    return true;
+}
+
+/* Reads what is there; false if the connection is at its end. */
+static bool receive(struct link *link, struct rasad_error *error)
+{
+    for (int reads = 0; reads < 16; reads++) { /* then the other links have their turn */
+        ssize_t got;
+        int64_t now_ns;
+
+        if (!text_reserve(&link->in, 4096))
+            return rasad_fail_memory(error);
+        got = recv(link->fd, link->in.at + link->in.length, 4096, 0);
+        now_ns = clock_steady_ns(); /* at once, since pongs are timed by it */
+        if (got == 0)
+            return rasad_fail(error, "the server closed the connection");
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return errno == EAGAIN || errno == EWOULDBLOCK ||
+                   rasad_fail(error, "%s", strerror(errno));
+        link->in.length += (size_t)got;
+        if (!hear_all(link, now_ns, error))
+            return false;
+    }
+    return true;
+}
+
+/* ---- What we say ---- */
+
+static void write_pings(struct link *link)
+{
+    for (size_t i = 0; i < LINK_PINGS; i++) {
+        if (link->pings[i].id != 0 && link->pings[i].sent_ns == 0)
+            text_printf(&link->out, "{\"@ping\":%" PRIu64 "}\n", link->pings[i].id);
+    }
+}
+
+/* Puts the next objects into `out`, which the kernel has taken all of: pings go first. */
+static void fill(struct link *link)
+{
+    text_clear(&link->out);
+    link->out_sent = 0;
+    if (link->state != LINK_READY)
+        return;
+    write_pings(link);
+    for (; link->next != NULL && link->out.length < OUT_BYTES; link->next = link->next->next) {
+        /* All or nothing, so that a failed allocation leaves whole objects. */
+        if (!text_reserve(&link->out, link->next->length + 1))
+            break;
+        text_add(&link->out, link->next->bytes, link->next->length);
+        text_add_char(&link->out, '\n');
+    }
+}
+
+static void stamp_pings(struct link *link)
+{
+    int64_t now_ns = clock_steady_ns();
+
+    for (size_t i = 0; i < LINK_PINGS; i++) {
+        if (link->pings[i].id != 0 && link->pings[i].sent_ns == 0)
+            link->pings[i].sent_ns = now_ns;
+    }
+}
+
+/* Sends until the kernel takes no more or nothing is left. */
+static bool transmit(struct link *link, struct rasad_error *error)
+{
+    for (;;) {
+        ssize_t put;
+
+        if (link->out_sent == link->out.length) {
+            fill(link);
+            if (link->out.failed)
+                return rasad_fail_memory(error);
+            if (link->out.length == 0)
+                return true;
+            stamp_pings(link);
+        }
+        put = send(link->fd, link->out.at + link->out_sent, link->out.length - link->out_sent,
+                   MSG_NOSIGNAL);
+        if (put < 0 && errno == EINTR)
+            continue;
+        if (put < 0)
+            return errno == EAGAIN || errno == EWOULDBLOCK ||
+                   rasad_fail(error, "%s", strerror(errno));
+        link->out_sent += (size_t)put;
+    }
+}
+
+/* ---- For the client ---- */
+
+bool link_open(struct link *link, const char *server, const char *agent, const char *instance,
+               const struct log *log, int wake_fd, struct rasad_error *error)
+{
+    *link = (struct link){.agent = agent,
+                          .instance = instance,
+                          .log = log,
+                          .wake_fd = wake_fd,
+                          .fd = -1,
+                          .deadline_ns = NEVER};
+    if (!address_split(server, DEFAULT_PORT, link->host, &link->port, error))
+        return false;
+    (void)snprintf(link->server, sizeof link->server,
+                   strchr(link->host, ':') != NULL ? "[%s]:%u" : "%s:%u", link->host, link->port);
+    if (getrandom(&link->random, sizeof link->random, 0) != sizeof link->random)
+        return rasad_fail(error, "no random bytes: %s", strerror(errno));
+    begin_stream(link);
+    return true;
+}
+
+void link_close(struct link *link)
+{
+    hang_up(link);
+    messages_free(&link->window);
+    text_free(&link->out);
+    text_free(&link->in);
+}
+
+void link_want(struct link *link, bool wanted, int64_t now_ns)
+{
+    if (wanted && link->state == LINK_RESTING) {
+        start_lookup(link, now_ns);
+    } else if (!wanted && link->state != LINK_RESTING && link->window.count == 0) {
+        if (link->state == LINK_READY)
+            log_info(link->log, "disconnected", log_text("server", link->server),
+                     log_text("agent", link->agent));
+        hang_up(link);
+        link->state = LINK_RESTING;
+        link->deadline_ns = NEVER;
+        link->backoff = (struct backoff){0};
+    }
+}
+
+int64_t link_failing_ns(const struct link *link)
+{
+    if (link->state == LINK_RESTING || link->state == LINK_READY)
+        return NEVER;
+    return link->backoff.since_ns != 0 ? link->backoff.since_ns : link->since_ns + SLOW_NS;
+}
+
+bool link_has_room(const struct link *link)
+{
+    return link->state == LINK_READY && link->window.bytes < LINK_WINDOW_BYTES;
+}
+
+void link_add(struct link *link, struct message *message)
+{
+    uint32_t before = link->window.last != NULL ? link->window.last->chain : link->base_chain;
+
+    message->number = last_number(link) + 1;
+    message->chain = crc32c(before, message->bytes, message->length);
+    messages_add(&link->window, message);
+    if (link->next == NULL)
+        link->next = message;
+}
+
+void link_ping(struct link *link, uint64_t token)
+{
+    if (link->state != LINK_READY)
+        return;
+    link->last_ping++;
+    link->pings[link->last_ping % LINK_PINGS] =
+        (struct link_ping){.id = link->last_ping, .token = token};
+}
+
+struct pollfd link_pollfd(const struct link *link)
+{
+    struct pollfd wanted = {.fd = link->fd, .events = POLLIN};
+
+    /* After link_step() bytes are only left if the kernel would not take them. */
+    if (link->state == LINK_CONNECTING)
+        wanted.events = POLLOUT;
+    else if (link->out_sent < link->out.length)
+        wanted.events |= POLLOUT;
+    return wanted;
+}
+
+void link_step(struct link *link, short events, int64_t now_ns)
+{
+    struct rasad_error error;
+
+    if (link->state == LINK_WAITING && now_ns >= link->deadline_ns)
+        start_lookup(link, now_ns);
+    if (link->state == LINK_RESOLVING)
+        end_lookup(link, now_ns);
+    else if (link->state == LINK_CONNECTING)
+        end_connect(link, events, now_ns);
+    if (link->state != LINK_GREETING && link->state != LINK_READY)
+        return;
+    if ((events & ~POLLOUT) != 0 && !receive(link, &error))
+        fail(link, error.text, now_ns);
+    else if (link->state == LINK_GREETING && now_ns >= link->deadline_ns)
+        fail(link, "no welcome within 5 s", now_ns);
+    else if (!transmit(link, &error))
+        fail(link, error.text, now_ns);
+}
