@@ -1,0 +1,142 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""An installed tree works where it lies, also after it was moved: its programs find their conf and
+modules, a plugin is built against it with pkg-config and with CMake, and an agent's and a plain
+socket's samples show up at /metrics. Usage: check.py BUILD CMAKE CC"""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+PATIENCE_S = 60
+CONF = """listen { address = "127.0.0.1" port = 0 }
+http { address = "127.0.0.1" port = 0 }
+state_dir = ""
+metric "CPU_Utilization" { plugin = "gauge" }
+metric "depth" { plugin = "peak" name = "peak_depth" help = "The deepest so far" }
+"""
+
+
+def run(*command, **options):
+    """The command's standard output; it must succeed."""
+    print("+", *command, flush=True)
+    done = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, text=True,
+                          timeout=PATIENCE_S, **options)
+    print(done.stdout, end="", flush=True)
+    if done.returncode != 0:
+        raise AssertionError(f"exit code {done.returncode}")
+    return done.stdout
+
+
+def install(build, cmake, folder):
+    """Installs to one place and moves the tree to another, which nothing in it may mind."""
+    run(cmake, "--install", build, "--prefix", folder / "first")
+    return (folder / "first").rename(folder / "tree")
+
+
+def check_files(tree):
+    for path in ("sbin/rasadd", "bin/rasad-agent", "include/rasad/plugin.h",
+                 "include/rasad/collector.h", "etc/rasad/rasad.conf", "etc/rasad/agent.conf",
+                 "share/man/man8/rasadd.8", "share/man/man8/rasad-agent.8",
+                 "share/doc/rasad/README.md", "share/rasad/prometheus/prometheus.yml"):
+        assert (tree / path).is_file(), f"{path} is missing"
+    listed = run(tree / "sbin/rasadd", "-t")
+    assert str(tree / "etc/rasad/rasad.conf") in listed, "rasadd did not find the conf beside it"
+
+
+def build_with_pkg_config(tree, cc, folder):
+    """One compiler call; gives the plugin's path."""
+    environment = dict(os.environ, PKG_CONFIG_PATH=str(next(tree.glob("lib/**/pkgconfig"))))
+    flags = run("pkg-config", "--cflags", "rasad", env=environment).split()
+    run(cc, "-std=c17", "-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter", "-shared", "-fPIC",
+        "-fvisibility=hidden", *flags, HERE / "peak.c", "-o", folder / "peak.so")
+    target = run("pkg-config", "--variable=plugindir", "rasad", env=environment).strip()
+    return shutil.copy(folder / "peak.so", target)
+
+
+def build_with_cmake(tree, cmake, cc, folder):
+    source = folder / "consumer"
+    source.mkdir()
+    shutil.copy(HERE / "peak.c", source)
+    shutil.copy(HERE / "consumer.cmake", source / "CMakeLists.txt")
+    run(cmake, "-S", source, "-B", source / "build", f"-DCMAKE_PREFIX_PATH={tree}",
+        f"-DCMAKE_C_COMPILER={cc}")
+    run(cmake, "--build", source / "build")
+    run(cmake, "--install", source / "build")
+
+
+class Server:
+    def __init__(self, tree, conf):
+        self.process = subprocess.Popen([tree / "sbin/rasadd", "-c", conf], text=True,
+                                        stderr=subprocess.PIPE)
+        self.ports = []
+        while len(self.ports) < 2:
+            line = self.process.stderr.readline()
+            assert line, "rasadd has ended"
+            print(line, end="", flush=True)
+            self.ports += map(int, re.findall(r"127\.0\.0\.1:(\d+)", line))
+        # Its log goes on; a full pipe would stop it.
+        threading.Thread(target=self.process.stderr.read, daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.process.terminate()
+        code = self.process.wait(timeout=PATIENCE_S)
+        assert code == 0 or exception[0] is not None, f"rasadd ended with exit code {code}"
+
+    def wait_for(self, pattern):
+        """Scrapes until a line is like this; each scrape is as fresh as the server can."""
+        deadline = time.monotonic() + PATIENCE_S
+        text = ""
+        while time.monotonic() < deadline:
+            url = f"http://127.0.0.1:{self.ports[1]}/metrics"
+            text = urllib.request.urlopen(url, timeout=PATIENCE_S).read().decode()
+            if re.search(f"(?m)^{pattern}$", text):
+                return
+        raise AssertionError(f"no line like {pattern} in\n{text}")
+
+
+def check_running(tree, folder):
+    conf = folder / "rasad.conf"
+    conf.write_text(CONF)
+    with Server(tree, conf) as server:
+        with socket.create_connection(("127.0.0.1", server.ports[0])) as sender:
+            sender.sendall(b'{"depth": 3}{"depth": 7.5}{"depth": 5}\n')
+            server.wait_for(r'peak_depth\{agent="127\.0\.0\.1:\d+"\} 7\.5')
+        agent = subprocess.Popen([tree / "bin/rasad-agent", "-s", f"127.0.0.1:{server.ports[0]}",
+                                  "-n", "moved", "-C", "cpu", "-i", "0.05"],
+                                 stderr=subprocess.DEVNULL)
+        try:
+            server.wait_for(r'CPU_Utilization\{agent="moved"\} [0-9.]+')
+        finally:
+            agent.terminate()
+            assert agent.wait(timeout=PATIENCE_S) == 0, "rasad-agent did not end well"
+
+
+def main():
+    build, cmake, cc = sys.argv[1:]
+    with tempfile.TemporaryDirectory(prefix="rasad-install-") as name:
+        folder = Path(name)
+        tree = install(build, cmake, folder)
+        check_files(tree)
+        plugin = build_with_pkg_config(tree, cc, folder)
+        check_running(tree, folder)
+        os.remove(plugin)
+        build_with_cmake(tree, cmake, cc, folder)
+        assert os.path.exists(plugin), "CMake did not install the plugin where pkg-config says"
+        check_running(tree, folder)
+
+
+if __name__ == "__main__":
+    main()
