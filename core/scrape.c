@@ -66,7 +66,7 @@ static void add_state(struct page *page, struct family *family, const void *stat
     exposition_series(page->out, family->name, family->api->kind, &page->labels, &page->points);
     if (family->api->kind != RASAD_GAUGE && page->points.count > 0)
         exposition_number(&page->created, family->name, "_created", &page->labels,
-                          (double)(created_ns / NS_PER_MS) / 1e3);
+                          clock_seconds(created_ns));
 }
 
 /* A gauge says how things are; of an agent long gone it would say how they were. */

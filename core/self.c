@@ -141,9 +141,7 @@ static double agent_up(const struct agent *agent)
 
 static double agent_last_seen(const struct agent *agent)
 {
-    int64_t seen_ns = atomic_load_explicit(&agent->last_seen_ns, memory_order_relaxed);
-
-    return (double)(seen_ns / NS_PER_MS) / 1e3;
+    return clock_seconds(atomic_load_explicit(&agent->last_seen_ns, memory_order_relaxed));
 }
 
 static double agent_dropped(const struct agent *agent)

@@ -29,3 +29,11 @@ static inline int64_t clock_steady_ns(void)
 {
     return clock_read_ns(CLOCK_MONOTONIC);
 }
+
+/* A wall time as people and scrapers write it: seconds, to the millisecond. */
+static inline double clock_seconds(int64_t wall_ns)
+{
+    int64_t ms = wall_ns / NS_PER_MS;
+
+    return (double)ms / 1e3;
+}
