@@ -36,7 +36,6 @@ struct connection *connection_new(int fd, const char *address, size_t max_messag
 void connection_begin(struct connection *connection, struct connection_context *context)
 {
     connection->shard = context->shard;
-    connection->opened_ns = context->ingest->steady_ns;
     if (connection->counts_as_agent)
         return; /* a handover: it was counted where it came in */
     connection->counts_as_agent = true;

@@ -52,7 +52,6 @@ struct connection {
     bool drained;          /* what it held when the server began to stop is applied */
     const char *why;       /* it ends: in words, for the log */
     struct connection *next, *previous; /* in its shard's list */
-    int64_t opened_ns;                  /* steady */
 };
 
 /* What a connection works with; the shard's own. */

@@ -11,7 +11,6 @@
 
 struct counters {
     _Atomic uint64_t messages;
-    _Atomic uint64_t samples;
     _Atomic uint64_t rejected[REJECT_COUNT];
     _Atomic uint64_t clamped_times;
     _Atomic uint64_t connections; /* accepted */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/scoped.h"
+#include "counters.h"
 #include "hash.h"
 
 /* A plain title and its family. */
@@ -30,6 +31,12 @@ static bool key_matches(const struct table_item *item, const void *wanted)
 static bool name_matches(const struct table_item *item, const void *wanted)
 {
     return strcmp(((const struct family *)item)->name, wanted) == 0;
+}
+
+static struct family *find_name(const struct families *families, const char *name)
+{
+    return (struct family *)table_find(&families->names, hash_bytes(name, strlen(name)),
+                                       name_matches, name);
 }
 
 static void family_free(struct family *family)
@@ -65,23 +72,21 @@ static bool name_is_free(const struct families *families, const char *name, uint
     char other[2 * MAX_FAMILY_NAME];
     size_t length = strlen(name);
 
-    if (table_find(&families->names, hash_bytes(name, length), name_matches, name) != NULL ||
-        strncmp(name, "rasad_", 6) == 0 || strncmp(name, "process_", 8) == 0)
+    if (find_name(families, name) != NULL || strncmp(name, "rasad_", 6) == 0 ||
+        strncmp(name, "process_", 8) == 0)
         return false;
     for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
         size_t tail = strlen(suffixes[i]);
 
         /* x_count beside x, whatever kinds they are; and x beside x_count. */
         (void)snprintf(other, sizeof other, "%s%s", name, suffixes[i]);
-        if (kind != RASAD_GAUGE && table_find(&families->names, hash_bytes(other, length + tail),
-                                              name_matches, other) != NULL)
+        if (kind != RASAD_GAUGE && find_name(families, other) != NULL)
             return false;
         if (length > tail && strcmp(name + length - tail, suffixes[i]) == 0) {
             const struct family *base;
 
             (void)snprintf(other, sizeof other, "%.*s", (int)(length - tail), name);
-            base = (const struct family *)table_find(
-                &families->names, hash_bytes(other, length - tail), name_matches, other);
+            base = find_name(families, other);
             if (base != NULL && base->api->kind != RASAD_GAUGE)
                 return false;
         }
@@ -148,8 +153,7 @@ bool families_open(struct families *families, const struct conf *conf, int shard
     (void)pthread_mutex_init(&families->lock, NULL);
     families->at = calloc(FAMILIES_MAX, sizeof(struct family *));
     families->made = calloc(conf->metric_count + 1, sizeof *families->made);
-    families->section_family = calloc(conf->metric_count + 1, sizeof(struct family *));
-    if (families->at == NULL || families->made == NULL || families->section_family == NULL)
+    if (families->at == NULL || families->made == NULL)
         return rasad_fail_memory(error);
     for (size_t i = 0; i < conf->metric_count; i++) {
         const struct conf_metric *metric = &conf->metrics[i];
@@ -177,7 +181,6 @@ void families_close(struct families *families)
     table_free(&families->names);
     free(families->at);
     free(families->made);
-    free(families->section_family);
     (void)pthread_mutex_destroy(&families->lock);
 }
 
@@ -197,27 +200,22 @@ static struct family *find_of_glob(struct families *families, const struct conf_
 {
     size_t section = (size_t)(metric - families->conf->metrics);
     SCOPED(free_at) char *base = family_name(legal, metric->plugin->api.kind);
-    struct family *family = families->section_family[section];
+    struct family *family;
 
     *reason = REJECT_BAD_NAME;
-    if (family != NULL && metric->name != NULL)
-        return family;
     if (base == NULL) {
         (void)rasad_fail_memory(error);
         return NULL;
     }
-    family = (struct family *)table_find(&families->names, hash_bytes(base, strlen(base)),
-                                         name_matches, base);
+    family = find_name(families, base);
     if (family != NULL && family->metric == metric)
-        return family; /* another key, the same legal name */
+        return family; /* of another key with the same legal name, or of a glob with a name */
     if (families->made[section] >= metric->max_families) {
         (void)rasad_fail(error, "it would be one family more than max_families = %llu of \"%s\"",
                          (unsigned long long)metric->max_families, metric->key);
         return NULL;
     }
-    family = make_family(families, metric, legal, error);
-    families->section_family[section] = family;
-    return family;
+    return make_family(families, metric, legal, error);
 }
 
 struct family *families_find_plain(const struct families *families, const char *key, size_t length,
@@ -254,6 +252,15 @@ struct family *families_find_glob(struct families *families, const char *key, si
     family = find_of_glob(families, metric, legal, reason, error);
     (void)pthread_mutex_unlock(&families->lock);
     return family;
+}
+
+uint64_t family_samples(const struct family *family, int shard_count)
+{
+    uint64_t total = 0;
+
+    for (int i = 0; i < shard_count; i++)
+        total += counter_read(&family->counters[i].samples);
+    return total;
 }
 
 struct family *families_at(const struct families *families, uint32_t id)

@@ -52,8 +52,7 @@ struct families {
     struct table keys;    /* plain titles; constant after families_open() */
     struct family **at;   /* FAMILIES_MAX slots; those below count are constant */
     _Atomic uint32_t count;
-    size_t *made;                   /* families of each section; under the lock */
-    struct family **section_family; /* a named section's one family, once made; under the lock */
+    size_t *made; /* families of each section; under the lock */
 };
 
 /* Makes the families that the conf names. To be ended with families_close(). */
@@ -72,6 +71,9 @@ struct family *families_find_plain(const struct families *families, const char *
  */
 struct family *families_find_glob(struct families *families, const char *key, size_t length,
                                   enum reject *reason, struct rasad_error *error);
+
+/* Samples that all shards have applied to the family. */
+uint64_t family_samples(const struct family *family, int shard_count);
 
 /* Family `id`, for readers of all; id is below families_count(). */
 struct family *families_at(const struct families *families, uint32_t id);

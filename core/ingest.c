@@ -100,9 +100,7 @@ static void take_sample(struct ingest *ingest, const struct sender *sender, cons
     enum reject reason;
 
     error.text[0] = '\0';
-    if (apply_sample(ingest, sender, family, json, &reason, &error))
-        counter_add(&ingest->counters.samples, 1);
-    else
+    if (!apply_sample(ingest, sender, family, json, &reason, &error))
         ingest_refuse(ingest, sender, key, reason, error.text, strlen(error.text));
 }
 
@@ -110,11 +108,12 @@ static void take_sample(struct ingest *ingest, const struct sender *sender, cons
 static struct family *find_family(struct ingest *ingest, const struct sender *sender,
                                   const char *key, uint32_t traits)
 {
-    struct rasad_error error = {""};
+    struct rasad_error error;
     enum reject reason = REJECT_UNKNOWN_KEY;
     size_t length = strlen(key);
     struct family *family = NULL;
 
+    error.text[0] = '\0'; /* and no more of it: every member comes by here */
     if (message_name_has_nul(key, traits)) {
         (void)rasad_fail(&error, "no metric takes a key with a NUL in it");
     } else if (length > MESSAGE_MAX_KEY) {

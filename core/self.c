@@ -44,17 +44,10 @@ static void sample_number(struct self *self, double value)
     text_clear(&self->labels);
 }
 
-/* The sum over all shards of the counter at this offset in struct counters. */
+/* Of the counter at this offset in struct counters. */
 static uint64_t sum(const struct self *self, size_t offset)
 {
-    uint64_t total = 0;
-
-    for (int i = 0; i < self->source->common->shard_count; i++) {
-        const char *counters = (const char *)&self->source->shards[i].ingest.counters;
-
-        total += counter_read((const _Atomic uint64_t *)(const void *)(counters + offset));
-    }
-    return total;
+    return shards_sum(self->source->shards, self->source->common->shard_count, offset);
 }
 
 static void add_totals(struct self *self)
@@ -77,13 +70,9 @@ static void add_totals(struct self *self)
     }
 }
 
-static uint64_t family_samples(const struct self *self, const struct family *family)
+static uint64_t samples_of(const struct self *self, const struct family *family)
 {
-    uint64_t total = 0;
-
-    for (int i = 0; i < self->source->common->shard_count; i++)
-        total += counter_read(&family->counters[i].samples);
-    return total;
+    return family_samples(family, self->source->common->shard_count);
 }
 
 static uint64_t family_overflow(const struct self *self, const struct family *family)
@@ -124,7 +113,7 @@ static void add_by_family(struct self *self, const char *name, const char *type,
 static void add_families(struct self *self)
 {
     add_by_family(self, "rasad_samples_total", "counter", "Samples applied, by metric.",
-                  family_samples);
+                  samples_of);
     add_by_family(self, "rasad_overflow_samples_total", "counter",
                   "Samples merged into {overflow=\"true\"} beyond max_series, by metric.",
                   family_overflow);

@@ -162,21 +162,12 @@ static bool take_signal(struct server *server)
     return true;
 }
 
-static uint64_t sum_messages(const struct server *server)
-{
-    uint64_t sum = 0;
-
-    for (int i = 0; i < server->common.shard_count; i++)
-        sum += counter_read(&server->shards[i].ingest.counters.messages);
-    return sum;
-}
-
 static uint64_t sum_samples(const struct server *server)
 {
     uint64_t sum = 0;
 
-    for (int i = 0; i < server->common.shard_count; i++)
-        sum += counter_read(&server->shards[i].ingest.counters.samples);
+    for (uint32_t id = 0; id < families_count(&server->families); id++)
+        sum += family_samples(families_at(&server->families, id), server->common.shard_count);
     return sum;
 }
 
@@ -187,7 +178,9 @@ static void stop(struct server *server)
     listener_close(&server->listener);
     publisher_stop(&server->publisher);
     shards_stop(server->shards, server->common.shard_count);
-    log_info(server->log, "stopped", log_number("messages", (int64_t)sum_messages(server)),
+    log_info(server->log, "stopped",
+             log_number("messages", (int64_t)shards_sum(server->shards, server->common.shard_count,
+                                                        offsetof(struct counters, messages))),
              log_number("samples", (int64_t)sum_samples(server)));
 }
 

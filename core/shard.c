@@ -403,3 +403,15 @@ void shard_close(struct shard *shard)
         (void)close(shard->bell);
     (void)pthread_mutex_destroy(&shard->mail_lock);
 }
+
+uint64_t shards_sum(const struct shard *shards, int count, size_t offset)
+{
+    uint64_t total = 0;
+
+    for (int i = 0; i < count; i++) {
+        const char *counters = (const char *)&shards[i].ingest.counters;
+
+        total += counter_read((const _Atomic uint64_t *)(const void *)(counters + offset));
+    }
+    return total;
+}

@@ -78,6 +78,9 @@ void shards_stop(struct shard *shards, int count);
 /* Frees all. Nobody may hold a series of it any more. */
 void shard_close(struct shard *shard);
 
+/* The sum over all shards of the counter at this offset in struct counters. */
+uint64_t shards_sum(const struct shard *shards, int count, size_t offset);
+
 /* Gives it a connection. */
 void shard_give(struct shard *shard, struct connection *connection);
 
