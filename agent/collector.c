@@ -1,23 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "collector.h"
 
-#include <dirent.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "base/nearest.h"
 #include "base/scoped.h"
 
 /* A state beyond this is a mistake. */
 #define MOST_STATE_BYTES (1 << 20)
-
-static bool is_identifier(const char *name)
-{
-    return name != NULL && name[0] >= 'a' && name[0] <= 'z' &&
-           name[strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_")] == '\0';
-}
 
 struct rasad_key collector_key(const struct collector *collector, size_t i)
 {
@@ -60,7 +51,7 @@ static bool check_complete(const struct collector *collector, const char *name,
 {
     const struct rasad_collector *api = &collector->api;
 
-    if (!is_identifier(api->name) || api->version == NULL || api->help == NULL)
+    if (!module_is_name(api->name) || api->version == NULL || api->help == NULL)
         return rasad_fail(error, "incomplete: it has no name, version or help");
     if (strcmp(api->name, name) != 0)
         return rasad_fail(error, "it calls itself \"%s\" (name the file %s.so)", api->name,
@@ -114,43 +105,15 @@ static bool open_file(const char *path, const char *name, struct collector **out
     return true;
 }
 
-/* Puts a folder's collector into `nearest` if it is more like `name` than what stands there. */
-static void look_for_nearest(const char *folder, const char *name, char nearest[64])
-{
-    DIR *opened = opendir(folder);
-    const struct dirent *entry;
-
-    while (opened != NULL && (entry = readdir(opened)) != NULL) {
-        char candidate[64];
-        const char *const candidates[] = {nearest[0] != '\0' ? nearest : candidate, candidate};
-        size_t length = strlen(entry->d_name);
-
-        if (length < 4 || length - 3 >= sizeof candidate ||
-            strcmp(entry->d_name + length - 3, ".so") != 0)
-            continue;
-        memcpy(candidate, entry->d_name, length - 3);
-        candidate[length - 3] = '\0';
-        if (nearest_word(name, candidates, 2) == candidate)
-            memcpy(nearest, candidate, length - 2);
-    }
-    if (opened != NULL)
-        (void)closedir(opened);
-}
-
 bool collector_open(const char *const *folders, size_t folder_count, const char *name,
                     struct collector **out, struct rasad_error *error)
 {
-    char nearest[64] = "";
+    char nearest[MODULE_NAME_LENGTH];
+    char path[PATH_MAX];
 
-    for (size_t i = 0; i < folder_count; i++) {
-        char path[PATH_MAX];
-
-        if (is_identifier(name) &&
-            snprintf(path, sizeof path, "%s/%s.so", folders[i], name) < PATH_MAX &&
-            access(path, F_OK) == 0)
-            return open_file(path, name, out, error);
-        look_for_nearest(folders[i], name, nearest);
-    }
+    if (module_find(folders, folder_count, name, path))
+        return open_file(path, name, out, error);
+    module_nearest(folders, folder_count, name, nearest);
     if (nearest[0] != '\0')
         return rasad_fail(error, "unknown collector \"%s\" (did you mean \"%s\"?)", name, nearest);
     return rasad_fail(error, "unknown collector \"%s\" (there is no %s.so in %s)", name, name,

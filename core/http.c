@@ -188,25 +188,12 @@ static bool serve(struct http *http, int fd, unsigned connections, struct rasad_
     return true;
 }
 
-static void log_address(const struct http *http, int fd, const char *address)
-{
-    struct sockaddr_storage bound;
-    socklen_t size = sizeof bound;
-    char text[ADDRESS_LENGTH];
-
-    if (http->unix_path != NULL) {
-        log_info(http->log, "serving", log_text("address", address));
-    } else if (getsockname(fd, (struct sockaddr *)&bound, &size) == 0) {
-        address_format((struct sockaddr *)&bound, text);
-        log_info(http->log, "serving", log_text("address", text));
-    }
-}
-
 /* Opens the sockets; the daemons own them once they serve. */
 static bool listen_and_serve(struct http *http, const struct conf_listen *listen,
                              unsigned connections, struct rasad_error *error)
 {
     const char *path = strncmp(listen->address, "unix:", 5) == 0 ? listen->address + 5 : NULL;
+    char text[ADDRESS_LENGTH];
     int fds[MOST_ADDRESSES];
     size_t count = 1;
 
@@ -221,7 +208,8 @@ static bool listen_and_serve(struct http *http, const struct conf_listen *listen
                 close_at(&fds[i]);
             return false;
         }
-        log_address(http, fds[i], listen->address);
+        address_local(fds[i], text);
+        log_info(http->log, "serving", log_text("address", text));
     }
     return true;
 }

@@ -20,18 +20,11 @@
 
 static void log_addresses(const struct listener *listener)
 {
-    for (size_t i = 0; i < listener->count; i++) {
-        struct sockaddr_storage bound;
-        socklen_t size = sizeof bound;
-        char text[ADDRESS_LENGTH];
+    char text[ADDRESS_LENGTH];
 
-        if (getsockname(listener->fds[i], (struct sockaddr *)&bound, &size) != 0)
-            continue;
-        address_format((struct sockaddr *)&bound, text);
-        log_info(listener->common->log, "listening",
-                 log_text("address", listener->unix_path != NULL
-                                         ? listener->common->conf->listen.address
-                                         : text));
+    for (size_t i = 0; i < listener->count; i++) {
+        address_local(listener->fds[i], text);
+        log_info(listener->common->log, "listening", log_text("address", text));
     }
 }
 

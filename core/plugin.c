@@ -1,20 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "plugin.h"
 
-#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "base/nearest.h"
 #include "base/scoped.h"
-#include "base/text.h"
-
-static bool is_identifier(const char *name)
-{
-    return name != NULL && name[0] >= 'a' && name[0] <= 'z' &&
-           name[strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_")] == '\0';
-}
 
 static bool check_options(const struct plugin *plugin, struct rasad_error *error)
 {
@@ -34,7 +24,7 @@ static bool check_options(const struct plugin *plugin, struct rasad_error *error
     for (size_t i = 0; i < plugin->api.option_count; i++) {
         struct rasad_option row = plugin_option(plugin, i);
 
-        if (!is_identifier(row.name))
+        if (!module_is_name(row.name))
             return rasad_fail(error, "incomplete: option %zu has no proper name", i + 1);
         if (row.help == NULL)
             return rasad_fail(error, "incomplete: option \"%s\" has no help", row.name);
@@ -53,7 +43,7 @@ static bool check_complete(const struct plugin *plugin, const char *name, struct
         const char *name;
         bool there;
     } parts[] = {
-        {"name", is_identifier(api->name)},
+        {"name", module_is_name(api->name)},
         {"version", api->version != NULL},
         {"help", api->help != NULL},
         {"state_version", api->state_version >= 1},
@@ -140,62 +130,29 @@ struct rasad_option plugin_option(const struct plugin *plugin, size_t i)
     return row;
 }
 
-/* Fails with the nearest name of all .so files in the folders, if one is near. */
 static bool fail_unknown(const struct plugin_shelf *shelf, const char *name,
                          struct rasad_error *error)
 {
-    char nearest[64] = "";
+    char nearest[MODULE_NAME_LENGTH];
 
-    for (size_t i = 0; i < shelf->folder_count; i++) {
-        DIR *folder = opendir(shelf->folders[i]);
-        const struct dirent *entry;
-
-        while (folder != NULL && (entry = readdir(folder)) != NULL) {
-            char candidate[sizeof nearest];
-            const char *const candidates[] = {nearest[0] != '\0' ? nearest : candidate, candidate};
-            size_t length = strlen(entry->d_name);
-            const char *best;
-
-            if (length < 4 || length - 3 >= sizeof candidate ||
-                strcmp(entry->d_name + length - 3, ".so") != 0)
-                continue;
-            memcpy(candidate, entry->d_name, length - 3);
-            candidate[length - 3] = '\0';
-            best = nearest_word(name, candidates, 2);
-            if (best == candidate)
-                memcpy(nearest, candidate, length - 2);
-        }
-        if (folder != NULL)
-            (void)closedir(folder);
-    }
+    module_nearest(shelf->folders, shelf->folder_count, name, nearest);
     if (nearest[0] != '\0')
         return rasad_fail(error, "unknown plugin \"%s\" (did you mean \"%s\"?)", name, nearest);
     return rasad_fail(error, "unknown plugin \"%s\" (no folder of plugin_path has a %s.so)", name,
                       name);
 }
 
-static bool find_file(const struct plugin_shelf *shelf, const char *name, struct text *path)
-{
-    for (size_t i = 0; i < shelf->folder_count; i++) {
-        text_clear(path);
-        text_printf(path, "%s/%s.so", shelf->folders[i], name);
-        if (access(text_end(path), F_OK) == 0)
-            return true;
-    }
-    return false;
-}
-
 const struct plugin *plugin_shelf_get(struct plugin_shelf *shelf, const char *name,
                                       struct rasad_error *error)
 {
-    SCOPED(text_free) struct text path = {0};
+    char path[PATH_MAX];
     struct plugin **grown;
 
     for (size_t i = 0; i < shelf->count; i++) {
         if (strcmp(shelf->plugins[i]->api.name, name) == 0)
             return shelf->plugins[i];
     }
-    if (!is_identifier(name) || !find_file(shelf, name, &path)) {
+    if (!module_find(shelf->folders, shelf->folder_count, name, path)) {
         (void)fail_unknown(shelf, name, error);
         return NULL;
     }
@@ -205,7 +162,7 @@ const struct plugin *plugin_shelf_get(struct plugin_shelf *shelf, const char *na
         return NULL;
     }
     shelf->plugins = grown;
-    if (!plugin_open(text_end(&path), name, &grown[shelf->count], error))
+    if (!plugin_open(path, name, &grown[shelf->count], error))
         return NULL;
     return shelf->plugins[shelf->count++];
 }

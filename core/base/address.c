@@ -37,6 +37,24 @@ void address_format(const struct sockaddr *address, char text[ADDRESS_LENGTH])
     }
 }
 
+void address_local(int fd, char text[ADDRESS_LENGTH])
+{
+    union {
+        struct sockaddr any;
+        struct sockaddr_un local;
+        struct sockaddr_storage room;
+    } address = {.room = {0}};
+    socklen_t size = sizeof address;
+
+    text[0] = '\0';
+    if (getsockname(fd, &address.any, &size) != 0)
+        return;
+    if (address.any.sa_family == AF_UNIX)
+        (void)snprintf(text, ADDRESS_LENGTH, "unix:%s", address.local.sun_path);
+    else
+        address_format(&address.any, text);
+}
+
 bool address_split(const char *text, uint16_t default_port, char host[256], uint16_t *port,
                    struct rasad_error *error)
 {

@@ -17,6 +17,10 @@
 /* "127.0.0.1:41604", "[::1]:41604"; a v4-mapped address as v4. */
 void address_format(const struct sockaddr *address, char text[ADDRESS_LENGTH]);
 
+/* The address that a socket has on our side, "unix:PATH" of a unix socket; "" if it can't be told.
+ */
+void address_local(int fd, char text[ADDRESS_LENGTH]);
+
 /* "HOST", "HOST:PORT", "[V6]:PORT", "V6": the host (of at most 255 bytes) without brackets, and
  * the port, or `default_port` without one. */
 bool address_split(const char *text, uint16_t default_port, char host[256], uint16_t *port,

@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/module.h"
 
+#include <dirent.h>
 #include <dlfcn.h>
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <link.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/nearest.h"
 #include "base/scoped.h"
 
 /* A shared object beyond this is a mistake. */
@@ -224,4 +227,51 @@ void module_close(struct module *module)
         (void)dlclose(module->handle);
     close_at(&module->fd);
     *module = (struct module){.fd = -1};
+}
+
+bool module_is_name(const char *name)
+{
+    return name != NULL && name[0] >= 'a' && name[0] <= 'z' &&
+           name[strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_")] == '\0';
+}
+
+bool module_find(const char *const *folders, size_t count, const char *name, char path[PATH_MAX])
+{
+    for (size_t i = 0; i < count && module_is_name(name); i++) {
+        if (snprintf(path, PATH_MAX, "%s/%s.so", folders[i], name) < PATH_MAX &&
+            access(path, F_OK) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Puts a folder's module into `nearest` if it is more like `name` than what stands there. */
+static void look_for_nearest(const char *path, const char *name, char nearest[MODULE_NAME_LENGTH])
+{
+    DIR *folder = opendir(path);
+    const struct dirent *entry;
+
+    while (folder != NULL && (entry = readdir(folder)) != NULL) {
+        char candidate[MODULE_NAME_LENGTH];
+        const char *const candidates[] = {nearest[0] != '\0' ? nearest : candidate, candidate};
+        size_t length = strlen(entry->d_name);
+
+        if (length < 4 || length - 3 >= sizeof candidate ||
+            strcmp(entry->d_name + length - 3, ".so") != 0)
+            continue;
+        memcpy(candidate, entry->d_name, length - 3);
+        candidate[length - 3] = '\0';
+        if (nearest_word(name, candidates, 2) == candidate)
+            memcpy(nearest, candidate, length - 2);
+    }
+    if (folder != NULL)
+        (void)closedir(folder);
+}
+
+void module_nearest(const char *const *folders, size_t count, const char *name,
+                    char nearest[MODULE_NAME_LENGTH])
+{
+    nearest[0] = '\0';
+    for (size_t i = 0; i < count; i++)
+        look_for_nearest(folders[i], name, nearest);
 }

@@ -10,7 +10,9 @@
  * number would bring back the old code.
  * Threads: module_open() and module_close() from one thread at a time.
  */
+#include <limits.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -35,3 +37,17 @@ bool module_open(const char *path, const struct module_kind *kind, struct module
                  struct rasad_error *error);
 
 void module_close(struct module *module);
+
+/* Whether a module may be called this: [a-z][a-z0-9_]*. NULL may not. */
+bool module_is_name(const char *name);
+
+/* The path of NAME.so in the first of the folders that has it; false if none has, or the name can't
+ * be one. */
+bool module_find(const char *const *folders, size_t count, const char *name, char path[PATH_MAX]);
+
+/* Room for the nearest name, with its NUL. */
+#define MODULE_NAME_LENGTH 64
+
+/* The name among all .so files in the folders that `name` was most likely meant to be, or "". */
+void module_nearest(const char *const *folders, size_t count, const char *name,
+                    char nearest[MODULE_NAME_LENGTH]);
