@@ -12,7 +12,7 @@
 
 #include "base/error.h"
 #include "base/gate.h"
-#include "conf.h"
+#include "conf/conf.h"
 #include "shard.h"
 
 /* A name may resolve to several addresses. */

@@ -12,7 +12,7 @@
 #include "base/install.h"
 #include "base/log.h"
 #include "base/scoped.h"
-#include "conf.h"
+#include "conf/conf.h"
 #include "server.h"
 
 static const char usage[] = "usage: rasadd [-c FILE] [-t | -T] [-v]\n"

@@ -11,8 +11,8 @@
 
 #include "base/error.h"
 #include "cut.h"
+#include "exporter/timing.h"
 #include "shard.h"
-#include "timing.h"
 #include "view.h"
 
 struct publisher {

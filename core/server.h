@@ -6,12 +6,12 @@
  */
 #include "base/error.h"
 #include "base/log.h"
-#include "conf.h"
+#include "conf/conf.h"
+#include "exporter/http.h"
+#include "exporter/scrape.h"
 #include "family.h"
-#include "http.h"
 #include "listener.h"
 #include "publisher.h"
-#include "scrape.h"
 #include "shard.h"
 #include "view.h"
 

@@ -15,7 +15,7 @@
 #include "agents.h"
 #include "base/gate.h"
 #include "base/log.h"
-#include "conf.h"
+#include "conf/conf.h"
 #include "connection.h"
 #include "cut.h"
 #include "ingest.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What plugins may render, and how it looks in text 0.0.4. */
-#include "exposition.h"
+#include "exporter/exposition.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -10,8 +10,8 @@
 
 #include <cmocka.h>
 
-#include "filter.h"
-#include "points.h"
+#include "exporter/filter.h"
+#include "exporter/points.h"
 
 static void nothing(struct rasad_writer *w)
 {

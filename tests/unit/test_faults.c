@@ -16,8 +16,8 @@
 
 #include <cmocka.h>
 
-#include "conf.h"
-#include "exposition.h"
+#include "conf/conf.h"
+#include "exporter/exposition.h"
 #include "series.h"
 #include "view.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "process.h"
+#include "exporter/process.h"
 
 #include <dirent.h>
 #include <stdio.h>
@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "base/scoped.h"
-#include "exposition.h"
+#include "exporter/exposition.h"
 
 /* Fields of /proc/self/stat, by their numbers in proc(5). */
 enum {

@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 #include "base/text.h"
-#include "points.h"
+#include "exporter/points.h"
 
 #define EXPOSITION_TEXT_TYPE "text/plain; version=0.0.4; charset=utf-8"
 

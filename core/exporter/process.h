@@ -5,7 +5,7 @@
  * (prometheus/docs, docs/instrumenting/writing_clientlibs.md § Process metrics).
  */
 #include "base/text.h"
-#include "filter.h"
+#include "exporter/filter.h"
 
 /* Writes those that can be had. Threads: any. */
 void process_metrics(struct text *out, const struct filter *filter);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "conf.h"
+#include "conf/conf.h"
 
 #include <limits.h>
 #include <stdlib.h>
@@ -11,8 +11,8 @@
 #include "base/conf_values.h"
 #include "base/install.h"
 #include "base/scoped.h"
-#include "conf_names.h"
-#include "conf_plugin.h"
+#include "conf/conf_names.h"
+#include "conf/conf_plugin.h"
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 #define LOCAL_PLUGINS "/usr/local/lib/rasad/plugins"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "timing.h"
+#include "exporter/timing.h"
 
 static const double bounds[TIMING_BOUNDS] = {0.0001, 0.001, 0.01, 0.1, 1, 10};
 

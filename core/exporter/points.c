@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "points.h"
+#include "exporter/points.h"
 
 #include <math.h>
 #include <stdlib.h>

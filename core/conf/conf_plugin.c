@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "conf_plugin.h"
+#include "conf/conf_plugin.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -11,8 +11,8 @@
 
 #include "base/error.h"
 #include "base/log.h"
-#include "conf.h"
-#include "scrape.h"
+#include "conf/conf.h"
+#include "exporter/scrape.h"
 
 struct http;
 

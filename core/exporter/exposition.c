@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "exposition.h"
+#include "exporter/exposition.h"
 
 #include <math.h>
 #include <string.h>

@@ -7,12 +7,12 @@
 #include <stdint.h>
 
 #include "base/text.h"
-#include "conf.h"
+#include "conf/conf.h"
+#include "exporter/filter.h"
+#include "exporter/timing.h"
 #include "family.h"
-#include "filter.h"
 #include "publisher.h"
 #include "shard.h"
-#include "timing.h"
 #include "view.h"
 
 /* Where a scrape finds what it shows. */

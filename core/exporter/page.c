@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "page.h"
+#include "exporter/page.h"
 
 const char page_html[] =
     "<!doctype html>\n"

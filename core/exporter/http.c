@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "http.h"
+#include "exporter/http.h"
 
 #include <microhttpd.h>
 #include <stdlib.h>
@@ -9,8 +9,8 @@
 
 #include "base/address.h"
 #include "base/scoped.h"
-#include "exposition.h"
-#include "page.h"
+#include "exporter/exposition.h"
+#include "exporter/page.h"
 
 /* Threads that answer: a long scrape must not hold up the others. */
 #define THREADS 4

@@ -10,7 +10,7 @@
 #include <stddef.h>
 
 #include "base/conf_scan.h"
-#include "conf.h"
+#include "conf/conf.h"
 
 /* Complains of an `agent_label` that can't be one. */
 void conf_names_check_agent_label(struct conf_tree *tree);

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "scrape.h"
+#include "exporter/scrape.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
-#include "exposition.h"
-#include "points.h"
-#include "process.h"
-#include "self.h"
+#include "exporter/exposition.h"
+#include "exporter/points.h"
+#include "exporter/process.h"
+#include "exporter/self.h"
 #include "series.h"
 
 static const char *const kind_names[] = {

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "self.h"
+#include "exporter/self.h"
 
 #include <math.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/number.h"
-#include "exposition.h"
+#include "exporter/exposition.h"
 
 struct self {
     struct scrape_source *source;

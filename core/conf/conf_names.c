@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "conf_names.h"
+#include "conf/conf_names.h"
 
 #include <stdlib.h>
 #include <string.h>
