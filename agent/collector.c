@@ -125,7 +125,7 @@ void collector_close(struct collector *collector)
     if (collector == NULL)
         return;
     free(collector->state);
-    module_close(&collector->module);
+    (void)module_close(&collector->module);
     free(collector);
 }
 

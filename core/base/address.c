@@ -90,7 +90,7 @@ bool address_split(const char *text, uint16_t default_port, char host[256], uint
 }
 
 /* A listening socket for one resolved address; -1 with errno set if it fails. */
-static int listen_one(const struct addrinfo *info)
+static int listen_one(const struct addrinfo *info, bool beside)
 {
     static const int on = 1, off = 0;
     SCOPED(close_at)
@@ -99,6 +99,8 @@ static int listen_one(const struct addrinfo *info)
     if (fd < 0)
         return -1;
     (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (beside)
+        address_share(fd, true);
     if (info->ai_family == AF_INET6) /* "::" takes IPv4 as well */
         (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
     if (bind(fd, info->ai_addr, info->ai_addrlen) != 0 || listen(fd, SOMAXCONN) != 0)
@@ -112,8 +114,15 @@ static void free_infos(struct addrinfo **infos)
         freeaddrinfo(*infos);
 }
 
-bool address_listen(const char *host, uint16_t port, int fds[], size_t most, size_t *count,
-                    struct rasad_error *error)
+void address_share(int fd, bool shared)
+{
+    const int on = shared;
+
+    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+}
+
+static bool listen_all(const char *host, uint16_t port, bool beside, int fds[], size_t most,
+                       size_t *count, struct rasad_error *error)
 {
     const struct addrinfo hints = {
         .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
@@ -122,8 +131,8 @@ bool address_listen(const char *host, uint16_t port, int fds[], size_t most, siz
     int why;
 
     if (host[0] == '\0') /* "::" takes IPv4 as well, but a machine may have no IPv6 */
-        return address_listen("::", port, fds, most, count, error) ||
-               address_listen("0.0.0.0", port, fds, most, count, error);
+        return listen_all("::", port, beside, fds, most, count, error) ||
+               listen_all("0.0.0.0", port, beside, fds, most, count, error);
     (void)snprintf(service, sizeof service, "%u", port);
     why = getaddrinfo(host, service, &hints, &infos);
     if (why != 0)
@@ -131,7 +140,7 @@ bool address_listen(const char *host, uint16_t port, int fds[], size_t most, siz
     *count = 0;
     for (const struct addrinfo *info = infos; info != NULL && *count < most; info = info->ai_next) {
         char text[ADDRESS_LENGTH];
-        int fd = listen_one(info);
+        int fd = listen_one(info, beside);
 
         if (fd >= 0) {
             fds[(*count)++] = fd;
@@ -147,6 +156,18 @@ bool address_listen(const char *host, uint16_t port, int fds[], size_t most, siz
                           why == EADDRINUSE ? " (another program has the port: ss -ltnp)" : "");
     }
     return true;
+}
+
+bool address_listen(const char *host, uint16_t port, int fds[], size_t most, size_t *count,
+                    struct rasad_error *error)
+{
+    return listen_all(host, port, false, fds, most, count, error);
+}
+
+bool address_listen_beside(const char *host, uint16_t port, int fds[], size_t most, size_t *count,
+                           struct rasad_error *error)
+{
+    return listen_all(host, port, true, fds, most, count, error);
 }
 
 /* Whether something answers at this socket. */

@@ -34,6 +34,14 @@ bool address_split(const char *text, uint16_t default_port, char host[256], uint
 bool address_listen(const char *host, uint16_t port, int fds[], size_t most, size_t *count,
                     struct rasad_error *error);
 
+/* The same beside sockets of ours that have the port on other addresses, such as 0.0.0.0 beside
+ * 127.0.0.1; address_share() must have been called for them. */
+bool address_listen_beside(const char *host, uint16_t port, int fds[], size_t most, size_t *count,
+                           struct rasad_error *error);
+
+/* Whether address_listen_beside() may use the socket's port. */
+void address_share(int fd, bool shared);
+
 /* Listens on a unix socket at this path, non-blocking, close-on-exec; takes the place of a socket
  * that nobody listens on any more. */
 bool address_listen_unix(const char *path, int *fd, struct rasad_error *error);

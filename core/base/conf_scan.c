@@ -585,11 +585,20 @@ static bool is_in_chain(const struct chain *chain, const struct stat *status)
     return false;
 }
 
+/* Opening a named pipe would hold us up until somebody writes to it. */
+static bool is_named_pipe(const char *path)
+{
+    struct stat status;
+
+    return lstat(path, &status) == 0 && S_ISFIFO(status.st_mode);
+}
+
 /* Reads the file `from` line `line` of another, or, if that is NULL, as the main one. */
 static void scan_file(struct conf_tree *tree, const char *path, const struct chain *up,
                       const struct conf_file *from, int line)
 {
-    SCOPED(close_at) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    bool is_pipe = is_named_pipe(path);
+    SCOPED(close_at) int fd = is_pipe ? -1 : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     SCOPED(text_free) struct text bytes = {0};
     struct chain chain = {.up = up, .depth = up != NULL ? up->depth + 1 : 0};
     struct stat status;
@@ -597,7 +606,9 @@ static void scan_file(struct conf_tree *tree, const char *path, const struct cha
 
     if (from == NULL && (from = file = add_file(tree, path)) == NULL)
         return;
-    if (fd < 0 || fstat(fd, &status) != 0) {
+    if (is_pipe) {
+        conf_complain(tree, from, line, "\"%s\" is a named pipe (write a file)", path);
+    } else if (fd < 0 || fstat(fd, &status) != 0) {
         conf_complain(tree, from, line, "cannot open \"%s\": %s (is its name right?)", path,
                       strerror(errno));
     } else if (is_in_chain(up, &status)) {

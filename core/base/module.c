@@ -105,13 +105,57 @@ static bool find_abi(const char *notes, uint64_t size, const char *owner, uint32
     return false;
 }
 
+/* What we must know of an object, as data. */
+struct look {
+    const char *bytes;
+    uint64_t size;
+    const char *note_owner;
+    bool has_note;
+    uint32_t abi;
+};
+
+/* Looks at flags that would do harm in a process that goes on: glibc never unloads a NODELETE, and
+ * static TLS comes out of a small reserve. */
+static bool check_dynamic(const struct look *look, const ElfW(Phdr) * segment,
+                          struct rasad_error *error)
+{
+    for (uint64_t at = 0; inside(segment->p_filesz, at, sizeof(ElfW(Dyn)));
+         at += sizeof(ElfW(Dyn))) {
+        ElfW(Dyn) entry;
+
+        memcpy(&entry, look->bytes + segment->p_offset + at, sizeof entry);
+        if (entry.d_tag == DT_NULL)
+            return true;
+        if (entry.d_tag == DT_FLAGS_1 && (entry.d_un.d_val & DF_1_NODELETE) != 0)
+            return rasad_fail(error, "made never to be unloaded (link it without -z nodelete)");
+        if (entry.d_tag == DT_FLAGS && (entry.d_un.d_val & DF_STATIC_TLS) != 0)
+            return rasad_fail(error,
+                              "has thread-local variables of the static kind, for which a running "
+                              "process may have no room (do without them)");
+    }
+    return true;
+}
+
+static bool check_segment(struct look *look, const ElfW(Phdr) * segment, struct rasad_error *error)
+{
+    if (segment->p_type != PT_LOAD && segment->p_type != PT_NOTE && segment->p_type != PT_DYNAMIC)
+        return true;
+    if (!inside(look->size, segment->p_offset, segment->p_filesz))
+        return rasad_fail(error, "the file is cut short");
+    if (segment->p_type == PT_DYNAMIC)
+        return check_dynamic(look, segment, error);
+    if (segment->p_type == PT_NOTE && !look->has_note)
+        look->has_note = find_abi(look->bytes + segment->p_offset, segment->p_filesz,
+                                  look->note_owner, &look->abi);
+    return true;
+}
+
 /* Our own look at the object, as data: whether it is whole, for this machine, and of which ABI. */
 static bool check_elf(const char *bytes, uint64_t size, const struct module_kind *kind,
                       struct rasad_error *error)
 {
+    struct look look = {.bytes = bytes, .size = size, .note_owner = kind->note_owner};
     ElfW(Ehdr) head;
-    uint32_t abi = 0;
-    bool found = false;
 
     if (size < sizeof head)
         return rasad_fail(error, "no shared object");
@@ -127,19 +171,15 @@ static bool check_elf(const char *bytes, uint64_t size, const struct module_kind
         if (!inside(size, head.e_phoff, (i + UINT64_C(1)) * sizeof segment))
             return rasad_fail(error, "the file is cut short");
         memcpy(&segment, bytes + head.e_phoff + i * sizeof segment, sizeof segment);
-        if (segment.p_type != PT_LOAD && segment.p_type != PT_NOTE)
-            continue;
-        if (!inside(size, segment.p_offset, segment.p_filesz))
-            return rasad_fail(error, "the file is cut short");
-        if (segment.p_type == PT_NOTE && !found)
-            found = find_abi(bytes + segment.p_offset, segment.p_filesz, kind->note_owner, &abi);
+        if (!check_segment(&look, &segment, error))
+            return false;
     }
-    if (!found)
+    if (!look.has_note)
         return rasad_fail(error, "no Rasad %s (it has no \"%s\" note)", kind->what,
                           kind->note_owner);
-    if (abi != kind->abi)
+    if (look.abi != kind->abi)
         return rasad_fail(error, "made for %s ABI %u, but this is ABI %u (compile it anew)",
-                          kind->what, abi, kind->abi);
+                          kind->what, look.abi, kind->abi);
     return true;
 }
 
@@ -161,6 +201,14 @@ static bool check_copy(int fd, const struct module_kind *kind, struct rasad_erro
     return fine;
 }
 
+#define COPY_PATH_LENGTH 64
+
+/* By number of process, not "self", so that a debugger finds the symbols too. */
+static void copy_path(const struct module *module, char path[COPY_PATH_LENGTH])
+{
+    (void)snprintf(path, COPY_PATH_LENGTH, "/proc/%ld/fd/%d", (long)getpid(), module->fd);
+}
+
 /* glibc's text without the name of our copy, which would tell the user nothing. */
 static const char *loader_text(const char *copy)
 {
@@ -174,13 +222,11 @@ static const char *loader_text(const char *copy)
     return text;
 }
 
-static bool load_copy(struct module *module, const struct module_kind *kind,
-                      struct rasad_error *error)
+bool module_load(struct module *module, const struct module_kind *kind, struct rasad_error *error)
 {
-    char copy[64];
+    char copy[COPY_PATH_LENGTH];
 
-    /* By number of process, not "self", so that a debugger finds the symbols too. */
-    (void)snprintf(copy, sizeof copy, "/proc/%ld/fd/%d", (long)getpid(), module->fd);
+    copy_path(module, copy);
     module->handle = dlopen(copy, RTLD_NOW | RTLD_LOCAL);
     if (module->handle == NULL)
         return rasad_fail(error, "cannot be loaded: %s", loader_text(copy));
@@ -190,43 +236,141 @@ static bool load_copy(struct module *module, const struct module_kind *kind,
     return true;
 }
 
-static bool open_checked(const char *path, const struct module_kind *kind, struct module *module,
+/* How the copy is called in /proc/PID/maps. */
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash != NULL ? slash + 1 : path;
+}
+
+/* Opens the file in a folder in which not everybody may put another in its place; -1 if it can't be
+ * opened, or is not to be. */
+static int open_file(const char *path, struct rasad_error *error)
+{
+    SCOPED(close_at) int folder = -1;
+    const char *slash = strrchr(path, '/');
+    struct stat found;
+    char name[PATH_MAX];
+    int fd;
+
+    (void)snprintf(name, sizeof name, "%.*s", slash != NULL ? (int)(slash - path) + 1 : 1,
+                   slash != NULL ? path : ".");
+    folder = open(name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (folder >= 0 && fstat(folder, &found) == 0 && (found.st_mode & S_IWOTH) != 0 &&
+        (found.st_mode & S_ISVTX) == 0) {
+        (void)rasad_fail(error, "lies in a folder that all may write to (chmod o-w %s)", name);
+        return -1;
+    }
+    fd = folder < 0 ? -1
+                    : openat(folder, slash != NULL ? slash + 1 : path,
+                             O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        (void)rasad_fail(error, "%s",
+                         errno == ELOOP ? "a symbolic link (put the file itself there)"
+                                        : strerror(errno));
+    return fd;
+}
+
+static bool take_checked(const char *path, const struct module_kind *kind, struct module *module,
                          struct rasad_error *error)
 {
-    SCOPED(close_at) int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    SCOPED(close_at) int fd = open_file(path, error);
     off_t size = 0;
 
-    if (fd < 0)
-        return rasad_fail(error, "%s",
-                          errno == ELOOP ? "a symbolic link (put the file itself there)"
-                                         : strerror(errno));
-    if (!check_file(fd, error, &size))
+    if (fd < 0 || !check_file(fd, error, &size))
         return false;
-    module->fd = copy_sealed(fd, size, kind->what);
+    module->fd = copy_sealed(fd, size, base_name(path));
     if (module->fd < 0)
         return rasad_fail(error, "cannot make a private copy: %s", strerror(errno));
-    return check_copy(module->fd, kind, error) && load_copy(module, kind, error);
+    return check_copy(module->fd, kind, error);
+}
+
+bool module_take(const char *path, const struct module_kind *kind, struct module *module,
+                 struct rasad_error *error)
+{
+    struct module taken = {.fd = -1};
+
+    if (!take_checked(path, kind, &taken, error)) {
+        (void)module_close(&taken);
+        return rasad_fail_at(error, "%s", path);
+    }
+    *module = taken;
+    return true;
+}
+
+bool module_adopt(int fd, const struct module_kind *kind, struct module *module,
+                  struct rasad_error *error)
+{
+    struct module adopted = {.fd = fd};
+
+    if (!check_copy(fd, kind, error)) {
+        (void)module_close(&adopted);
+        return false;
+    }
+    *module = adopted;
+    return true;
 }
 
 bool module_open(const char *path, const struct module_kind *kind, struct module *module,
                  struct rasad_error *error)
 {
-    struct module opened = {.fd = -1};
+    struct module opened;
 
-    if (!open_checked(path, kind, &opened, error)) {
-        module_close(&opened);
+    if (!module_take(path, kind, &opened, error))
+        return false;
+    if (!module_load(&opened, kind, error)) {
+        (void)module_close(&opened);
         return rasad_fail_at(error, "%s", path);
     }
     *module = opened;
     return true;
 }
 
-void module_close(struct module *module)
+bool module_is_same(const struct module *module, const struct module *other)
 {
-    if (module->handle != NULL)
+    char mine[1 << 14], others[1 << 14];
+    off_t offset = 0;
+
+    for (;;) {
+        ssize_t got = pread(module->fd, mine, sizeof mine, offset);
+        ssize_t wanted = pread(other->fd, others, sizeof others, offset);
+
+        if (got < 0 || got != wanted || memcmp(mine, others, (size_t)got) != 0)
+            return false;
+        if (got == 0)
+            return true;
+        offset += got;
+    }
+}
+
+/* Whether the loader keeps an object after dlclose(): one with unique symbols or destructors of
+ * thread-local variables (C++, Rust). */
+static bool stays_mapped(const struct module *module)
+{
+    char copy[COPY_PATH_LENGTH];
+    void *handle;
+
+    copy_path(module, copy);
+    handle = dlopen(copy, RTLD_LAZY | RTLD_NOLOAD);
+    if (handle == NULL)
+        return false;
+    (void)dlclose(handle);
+    return true;
+}
+
+bool module_close(struct module *module)
+{
+    bool gone = true;
+
+    if (module->handle != NULL) {
         (void)dlclose(module->handle);
-    close_at(&module->fd);
+        gone = !stays_mapped(module);
+    }
+    if (gone)
+        close_at(&module->fd);
     *module = (struct module){.fd = -1};
+    return gone;
 }
 
 bool module_is_name(const char *name)

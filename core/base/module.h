@@ -2,10 +2,11 @@
 #pragma once
 /*
  * module: a shared object of ours or a user's, loaded without trusting the file system: the file
- * is opened once without following a link, checked through that descriptor (regular, owned by root
- * or by us, written by nobody else), copied into a sealed memory file, and only the copy is looked
- * at and loaded. So what was checked is what runs, and replacing, truncating or deleting the file
- * harms nothing. The ABI number in the ELF note is read before a line of the object runs.
+ * is opened once without following a link, in a folder where not everybody may put another in its
+ * place, checked through that descriptor (regular, owned by root or by us, written by nobody else),
+ * copied into a sealed memory file, and only the copy is looked at and loaded. So what was checked
+ * is what runs, and replacing, truncating or deleting the file harms nothing. The ABI number in the
+ * ELF note is read before a line of the object runs, and so is whether it could ever be unloaded.
  * glibc knows objects by path, so the copy's descriptor stays open as long as the handle: a reused
  * number would bring back the old code.
  * Threads: module_open() and module_close() from one thread at a time.
@@ -18,8 +19,8 @@
 #include "base/error.h"
 
 struct module {
-    void *handle; /* dlopen()'s */
-    void *symbol; /* the one that was asked for */
+    void *handle; /* dlopen()'s; NULL until it is loaded */
+    void *symbol; /* the one that was asked for, once it is loaded */
     int fd;       /* the private copy's */
 };
 
@@ -32,11 +33,29 @@ struct module_kind {
     const char *symbol; /* what it must export */
 };
 
-/* Loads it; the error names the path. To be ended with module_close(). */
+/* Takes a private copy of the file and looks at it as data; nothing of it runs. The error names the
+ * path. To be ended with module_close(). */
+bool module_take(const char *path, const struct module_kind *kind, struct module *module,
+                 struct rasad_error *error);
+
+/* The same for a descriptor of a copy that another process of ours took; it is the module's then,
+ * even on false. */
+bool module_adopt(int fd, const struct module_kind *kind, struct module *module,
+                  struct rasad_error *error);
+
+/* Loads what was taken: its constructors run. The error names no path. */
+bool module_load(struct module *module, const struct module_kind *kind, struct rasad_error *error);
+
+/* module_take() and module_load(); the error names the path. */
 bool module_open(const char *path, const struct module_kind *kind, struct module *module,
                  struct rasad_error *error);
 
-void module_close(struct module *module);
+/* Whether both are copies of the same bytes. */
+bool module_is_same(const struct module *module, const struct module *other);
+
+/* Unloads it. False if the loader keeps its code for good; then the copy's descriptor stays open,
+ * or its number would bring the old code back. */
+bool module_close(struct module *module);
 
 /* Whether a module may be called this: [a-z][a-z0-9_]*. NULL may not. */
 bool module_is_name(const char *name);
