@@ -42,9 +42,10 @@ struct config {
 static const struct rasad_option options[] = {
     RASAD_OPTION_NUMBERS(struct config, quantiles, .preset = "0.5, 0.9, 0.99", .min = "0",
                          .max = "1", .help = "The quantiles to show, smallest first"),
-    RASAD_OPTION_DURATION(struct config, window, .preset = "10m", .min = "1s",
-                          .help = "How far back the quantiles look"),
-    RASAD_OPTION_NUMBER(struct config, error, .preset = "0.01", .min = "0.001", .max = "0.25",
+    RASAD_OPTION_DURATION(struct config, window, .flags = RASAD_OPTION_RESTARTS, .preset = "10m",
+                          .min = "1s", .help = "How far back the quantiles look"),
+    RASAD_OPTION_NUMBER(struct config, error, .flags = RASAD_OPTION_RESTARTS, .preset = "0.01",
+                        .min = "0.001", .max = "0.25",
                         .help = "How far off a quantile may be, relative to its value"),
 };
 

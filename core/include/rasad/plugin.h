@@ -26,8 +26,16 @@
  *     (with RASAD_APPROXIMATE: within the plugin's stated bound);
  *   - a value that update() refuses changes no byte.
  *
- * Compatibility: this is ABI 1. Structs grow at their end only, enums are 32 bits wide, and a host
- * reads no more of a struct than the plugin's `size` says is there: what is missing is zero.
+ * Compatibility: this is ABI 1, and it is frozen. A struct that carries its size may grow, at its
+ * end only: rasad_plugin, rasad_option (by option_size), rasad_point, rasad_value and rasad_writer.
+ * The host reads no more of the first three than the plugin says is there, and takes what is
+ * missing for zero; a plugin that reads a member of the last two which this header got later looks
+ * at their size first. All other structs never change. Enums are 32 bits wide and get new values
+ * only.
+ *
+ * C++ (20; 17 as an extension of compilers): members are initialised in the order in which they
+ * stand below, an option's words in that of rasad_option_words; RASAD_PUBLIC is left out, since the
+ * declaration of `rasad_plugin` below has it.
  */
 #include <math.h>
 #include <stdarg.h>
@@ -141,14 +149,44 @@ struct rasad_option {
     const char *max;    /* the greatest one; NULL: no bound. Both bound every number of a list. */
     uint32_t type;      /* RASAD_OPTION_TYPE_… */
     uint32_t offset;    /* of the member in the config struct */
+    uint32_t flags;     /* RASAD_OPTION_RESTARTS or 0 */
+    uint32_t reserved;  /* 0 */
+};
+
+/* flags of an option */
+enum {
+    /* States that were made under another value mean something else: when a reload changes it, the
+     * metric's series begin anew. Without it a state goes on as it is. */
+    RASAD_OPTION_RESTARTS = 1,
 };
 
 /* Rows: RASAD_OPTION_NUMBER(struct config, ceiling, .preset = "inf", .help = "Refuse above this")
  */
+#ifdef __cplusplus
+/* What stands in a row's brackets. C++ wants it in the order of these members. */
+struct rasad_option_words {
+    uint32_t flags = 0;
+    const char *preset = NULL;
+    const char *min = NULL;
+    const char *max = NULL;
+    const char *help = NULL;
+};
+
+constexpr struct rasad_option rasad_option_row(const char *name, uint32_t type, size_t offset,
+                                               const struct rasad_option_words &words)
+{
+    return {name, words.help,       words.preset, words.min, words.max,
+            type, (uint32_t)offset, words.flags,  0};
+}
+
+#define RASAD_OPTION_ROW(Struct, member, Type, ...)                                                \
+    rasad_option_row(#member, (Type), offsetof(Struct, member), {__VA_ARGS__})
+#else
 #define RASAD_OPTION_ROW(Struct, member, Type, ...)                                                \
     {                                                                                              \
         .name = #member, __VA_ARGS__, .type = (Type), .offset = offsetof(Struct, member)           \
     }
+#endif
 #define RASAD_OPTION_NUMBER(Struct, member, ...)                                                   \
     RASAD_OPTION_ROW(Struct, member, RASAD_OPTION_TYPE_NUMBER, __VA_ARGS__)
 #define RASAD_OPTION_INTEGER(Struct, member, ...)                                                  \
@@ -379,8 +417,12 @@ struct rasad_plugin {
     void (*render)(const void *config, const void *state, struct rasad_writer *writer);
 
     /*
-     * Optional. Makes a state of this version in `into` out of the `size` bytes at `from` of an
-     * older state_version. On false that state can't be brought over, and the old plugin goes on.
+     * Optional. Makes a state of this version and size in `into`, which init() has filled, out of
+     * the `size` bytes at `from`, which it may only read. They are of another state_version, older
+     * or newer than this one, or of this one under a config with another state_size(). On false
+     * that state can't be brought over: the whole reload is refused, and the old plugin goes on.
+     * Without migrate() series begin anew where their states are older or of another size, and a
+     * reload that would meet newer ones is refused.
      */
     bool (*migrate)(const void *config, uint32_t from_version, const void *from, size_t size,
                     void *into);
