@@ -12,12 +12,14 @@ find_package(Threads REQUIRED)
 pkg_check_modules(jsonc REQUIRED IMPORTED_TARGET json-c)
 pkg_check_modules(confuse REQUIRED IMPORTED_TARGET libconfuse)
 pkg_check_modules(microhttpd REQUIRED IMPORTED_TARGET libmicrohttpd)
+pkg_check_modules(seccomp REQUIRED IMPORTED_TARGET libseccomp)
 pkg_check_modules(xxhash REQUIRED IMPORTED_TARGET libxxhash)
 
 # Where things lie once installed, relative to the prefix. The build folder has the same layout, so
 # that programs find their modules in both by their own place (base/install.h).
 set(RASAD_PLUGIN_DIR "${CMAKE_INSTALL_LIBDIR}/rasad/plugins")
 set(RASAD_COLLECTOR_DIR "${CMAKE_INSTALL_LIBDIR}/rasad/collectors")
+set(RASAD_LIBEXEC_DIR "${CMAKE_INSTALL_LIBEXECDIR}/rasad")
 # /etc for a system's prefix, PREFIX/etc for any other.
 if(CMAKE_INSTALL_PREFIX STREQUAL "/usr")
     set(RASAD_CONF_DIR "/etc/rasad")
@@ -55,7 +57,8 @@ endif()
 # What the sources may know of the build.
 target_compile_definitions(
     rasad_flags INTERFACE RASAD_VERSION="${PROJECT_VERSION}" RASAD_PLUGIN_DIR="${RASAD_PLUGIN_DIR}"
-                          RASAD_COLLECTOR_DIR="${RASAD_COLLECTOR_DIR}")
+                          RASAD_COLLECTOR_DIR="${RASAD_COLLECTOR_DIR}"
+                          RASAD_LIBEXEC_DIR="${RASAD_LIBEXEC_DIR}")
 
 # The two headers that others may include, and nothing else.
 add_library(rasad_headers INTERFACE)

@@ -114,6 +114,17 @@ struct stream *agents_get_stream(struct agents *agents, struct agent *agent,
     return stream;
 }
 
+/* Without memory it isn't known any more, which harms nobody. */
+void agents_note_address(struct agents *agents, struct agent *agent, const char *address)
+{
+    char *copy = strdup(address);
+
+    (void)pthread_mutex_lock(&agents->lock);
+    free(agent->address);
+    agent->address = copy;
+    (void)pthread_mutex_unlock(&agents->lock);
+}
+
 struct agent *agent_ref(struct agent *agent)
 {
     (void)atomic_fetch_add_explicit(&agent->references, 1, memory_order_relaxed);
@@ -124,8 +135,10 @@ void agent_unref(struct agent *agent)
 {
     /* acq_rel: all that other holders did to it happens before it is freed. */
     if (agent != NULL &&
-        atomic_fetch_sub_explicit(&agent->references, 1, memory_order_acq_rel) == 1)
+        atomic_fetch_sub_explicit(&agent->references, 1, memory_order_acq_rel) == 1) {
+        free(agent->address);
         free(agent);
+    }
 }
 
 static void forget_stream(struct agents *agents, struct stream *stream)

@@ -28,8 +28,12 @@ struct agent {
     _Atomic int64_t gone_since_ns;
     /* Wall nanoseconds of its last message, 0 before the first. */
     _Atomic int64_t last_seen_ns;
-    _Atomic uint64_t dropped; /* numbers that never came */
-    _Atomic uint64_t forks;   /* times that a sender had another chain than we */
+    _Atomic int64_t connected_ns; /* wall: when its first connection of those now open came */
+    _Atomic uint64_t messages;    /* taken, refused ones too */
+    _Atomic uint64_t refused;     /* samples and messages */
+    _Atomic uint64_t dropped;     /* numbers that never came */
+    _Atomic uint64_t forks;       /* times that a sender had another chain than we */
+    char *address; /* of the newest connection; under the directory's lock; NULL: its name is it */
     uint32_t length;
     char name[]; /* NUL-terminated UTF-8 without control characters */
 };
@@ -59,6 +63,9 @@ void agents_close(struct agents *agents);
 
 /* The agent of this name, made if need be; NULL if there is no memory. Lent: take a reference. */
 struct agent *agents_get(struct agents *agents, const char *name, size_t length);
+
+/* Notes where a named agent's newest connection comes from. */
+void agents_note_address(struct agents *agents, struct agent *agent, const char *address);
 
 /* The agent's stream with this id, made if need be; NULL if there is no memory. Owned by agents. */
 struct stream *agents_get_stream(struct agents *agents, struct agent *agent,

@@ -33,6 +33,21 @@ struct connection *connection_new(int fd, const char *address, size_t max_messag
     return connection;
 }
 
+void connection_make_report(struct connection *connection)
+{
+    connection->reports = true;
+    connection->report = (struct report){.out = &connection->out};
+}
+
+struct sender connection_sender(struct connection *connection)
+{
+    return (struct sender){
+        .agent = connection->agent,
+        .address = connection->address,
+        .report = connection->reports ? &connection->report : NULL,
+    };
+}
+
 void connection_begin(struct connection *connection, struct connection_context *context)
 {
     connection->shard = context->shard;
@@ -48,6 +63,8 @@ void connection_take_agent(struct connection *connection, struct connection_cont
 {
     connection->agent = agent_ref(agent);
     agent->connections++;
+    if (agent->connections == 1)
+        atomic_store_explicit(&agent->connected_ns, context->ingest->wall_ns, memory_order_relaxed);
     if (agent->connections > 1) { /* one agent, however many connections it has */
         connection->counts_as_agent = false;
         (void)atomic_fetch_sub_explicit(context->agent_count, 1, memory_order_relaxed);
@@ -78,14 +95,12 @@ static void take_message(struct connection *connection, struct connection_contex
         [FRAME_TRUNCATED] = REJECT_TRUNCATED,
     };
     struct ingest *ingest = context->ingest;
-    const struct sender sender = {
-        .agent = connection->agent,
-        .address = connection->address,
-        .number =
-            connection->stream != NULL ? connection->stream->applied + 1 : connection->messages + 1,
-    };
+    struct sender sender = connection_sender(connection);
 
+    sender.number =
+        connection->stream != NULL ? connection->stream->applied + 1 : connection->messages + 1;
     counter_add(&ingest->counters.messages, 1);
+    counter_add(&connection->agent->messages, 1);
     connection->messages++;
     if (kind == FRAME_OBJECT)
         ingest_object(ingest, &sender, bytes, length, connection->frame.traits);
@@ -108,9 +123,10 @@ static enum connection_status take_framed(struct connection *connection,
         return CONNECTION_ENDS;
     }
     if (kind == FRAME_OBJECT && (connection->frame.traits & FRAME_HAS_AT) != 0) {
-        enum connection_status status =
-            protocol_object(connection, context, bytes, length, connection->frame.traits);
+        enum connection_status status;
 
+        ingest_settle(context->ingest); /* a pong comes after what it was sent behind */
+        status = protocol_object(connection, context, bytes, length, connection->frame.traits);
         if (status != CONNECTION_HANDOVER)
             counter_add(&context->ingest->counters.messages, 1);
         return status;
@@ -174,6 +190,7 @@ static enum connection_status take_bytes(struct connection *connection,
         if (status == CONNECTION_GOES_ON && connection->out.length >= SEND_AT)
             status = connection_flush(connection);
     }
+    ingest_settle(context->ingest);
     protocol_acknowledge(connection);
     if (status != CONNECTION_GOES_ON)
         return status;
@@ -193,6 +210,7 @@ static enum connection_status take_end(struct connection *connection,
     if (kind != FRAME_MORE && connection->stream == NULL &&
         (connection->agent != NULL || take_address_for_name(connection, context)))
         take_message(connection, context, kind, connection->in.at, connection->in.length);
+    ingest_settle(context->ingest);
     return CONNECTION_ENDS;
 }
 

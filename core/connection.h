@@ -50,6 +50,8 @@ struct connection {
     bool wants_to_write;   /* the poller waits for room */
     bool ending;           /* nothing more is read; unsent replies keep it open */
     bool drained;          /* what it held when the server began to stop is applied */
+    bool reports;          /* its sender is told what becomes of each sample */
+    struct report report;  /* how */
     const char *why;       /* it ends: in words, for the log */
     struct connection *next, *previous; /* in its shard's list */
 };
@@ -70,6 +72,12 @@ int connection_shard(const char *name, size_t length, int shard_count);
 
 /* Takes over the descriptor, even on NULL (no memory; it is closed then). */
 struct connection *connection_new(int fd, const char *address, size_t max_message);
+
+/* From now on its sender is told what becomes of each sample. */
+void connection_make_report(struct connection *connection);
+
+/* Who sends on it, as ingest wants to know it; for a refusal, since it has no message's number. */
+struct sender connection_sender(struct connection *connection);
 
 /* Counts it among the shard's connections; it is not read yet. */
 void connection_begin(struct connection *connection, struct connection_context *context);

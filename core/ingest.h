@@ -6,21 +6,18 @@
  * bounded rate, and harms nothing else.
  * Threads: an ingest belongs to its shard; the counters may be read by all.
  */
+#include "admin/tap.h"
+#include "admin/verdict.h"
 #include "agents.h"
 #include "base/gate.h"
 #include "base/log.h"
 #include "counters.h"
 #include "family.h"
+#include "isolate/batch.h"
 #include "key_cache.h"
 #include "message.h"
+#include "sender.h"
 #include "series.h"
-
-/* Who sends; all of it is lent. */
-struct sender {
-    struct agent *agent;
-    const char *address;
-    uint64_t number; /* of the message in its stream or connection: the seed goes by it */
-};
 
 struct ingest {
     const struct conf *conf;
@@ -32,6 +29,12 @@ struct ingest {
     struct key_cache keys;
     struct message_reader *reader;
     struct counters counters;
+    struct taps *taps; /* who watches; NULL: nobody ever does */
+    struct verdict_writer verdicts;
+    bool is_watched;       /* the message at hand, by anybody */
+    const char *key;       /* of the member at hand */
+    json_object *json;     /* its value, or the element at hand; NULL outside of members */
+    struct batch *batch;   /* for isolated plugins; NULL until there is one */
     struct gate refusals;  /* for the log */
     struct sample sample;  /* the one at hand */
     uint64_t sample_index; /* of it in its message */
@@ -48,9 +51,17 @@ void ingest_close(struct ingest *ingest);
 void ingest_object(struct ingest *ingest, const struct sender *sender, const char *bytes,
                    size_t length, uint32_t traits);
 
+/* Applies what waits for isolated plugins: at the end of each read, before anything else can look
+ * at the states or end a sender. */
+void ingest_settle(struct ingest *ingest);
+
 /*
  * Counts a refusal and logs it, at a bounded rate. `key` may be NULL; `what` is the reason in
  * words, or bytes from outside that can't be read.
  */
 void ingest_refuse(struct ingest *ingest, const struct sender *sender, const char *key,
                    enum reject reason, const char *what, size_t what_length);
+
+/* Tells those who watch, and the sender if he wants to hear, what became of a sample. For a batch
+ * that is applied late: only what is_watched said of the sample's message counts. */
+void ingest_tell(struct ingest *ingest, const struct sender *sender, struct verdict *verdict);

@@ -5,8 +5,10 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -18,35 +20,76 @@
 /* Connections taken in at a time, before the caller looks at anything else. */
 #define AT_ONCE 256
 
-static void log_addresses(const struct listener *listener)
-{
-    char text[ADDRESS_LENGTH];
-
-    for (size_t i = 0; i < listener->count; i++) {
-        address_local(listener->fds[i], text);
-        log_info(listener->common->log, "listening", log_text("address", text));
-    }
-}
-
-bool listener_open(struct listener *listener, struct shard_common *common,
+bool listener_open(struct listener *listener, struct shard_common *common, struct sockets *sockets,
                    struct rasad_error *error)
 {
-    const struct conf_listen *listen = &common->conf->listen;
-
     *listener = (struct listener){.common = common, .refusals = gate_make(1, 5)};
+    (void)pthread_mutex_init(&listener->lock, NULL);
     listener->arrivals = gate_make(SHARD_LOGGED_PER_SECOND, SHARD_LOGGED_AT_ONCE);
+    listener->sockets = sockets_take(sockets);
+    atomic_store(&listener->max_message, common->conf->max_message);
     listener->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    if (strncmp(listen->address, "unix:", 5) == 0) {
-        listener->unix_path = listen->address + 5;
-        if (!address_listen_unix(listener->unix_path, &listener->fds[0], error))
-            return false;
-        listener->count = 1;
-    } else if (!address_listen(listen->address, listen->port, listener->fds,
-                               LISTENER_MOST_ADDRESSES, &listener->count, error)) {
-        return false;
-    }
-    log_addresses(listener);
+    listener->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (listener->bell < 0)
+        return rasad_fail(error, "cannot make a descriptor: %s", strerror(errno));
+    sockets_log(&listener->sockets, "listening", common->log);
     return true;
+}
+
+const struct sockets *listener_lock(struct listener *listener)
+{
+    (void)pthread_mutex_lock(&listener->lock);
+    return listener->next.count > 0 ? &listener->next : &listener->sockets;
+}
+
+void listener_unlock(struct listener *listener)
+{
+    (void)pthread_mutex_unlock(&listener->lock);
+}
+
+void listener_change(struct listener *listener, struct sockets *sockets, size_t max_message)
+{
+    atomic_store(&listener->max_message, max_message);
+    if (sockets == NULL)
+        return;
+    sockets_log(sockets, "listening", listener->common->log);
+    (void)pthread_mutex_lock(&listener->lock);
+    sockets_close(&listener->next); /* one that was never turned to */
+    listener->next = sockets_take(sockets);
+    (void)pthread_mutex_unlock(&listener->lock);
+    (void)eventfd_write(listener->bell, 1);
+}
+
+static bool somebody_waits(int fd)
+{
+    struct pollfd polled = {.fd = fd, .events = POLLIN};
+
+    return poll(&polled, 1, 0) > 0;
+}
+
+/* Who waits is taken in first: what the kernel has accepted it would reset. */
+static void close_sockets(struct listener *listener)
+{
+    for (size_t i = 0; i < listener->sockets.count; i++) {
+        int fd = listener->sockets.fds[i];
+
+        while (somebody_waits(fd) && listener_accept(listener, fd))
+            continue;
+    }
+    sockets_close(&listener->sockets);
+}
+
+void listener_turn(struct listener *listener)
+{
+    eventfd_t count;
+
+    (void)eventfd_read(listener->bell, &count);
+    (void)pthread_mutex_lock(&listener->lock);
+    if (listener->next.count > 0) {
+        close_sockets(listener);
+        listener->sockets = sockets_take(&listener->next);
+    }
+    (void)pthread_mutex_unlock(&listener->lock);
 }
 
 /* The sender's address as a label: "unix:PID.N" for one on this machine. */
@@ -56,7 +99,7 @@ static void name_peer(struct listener *listener, int fd, const struct sockaddr *
     struct ucred credentials = {0};
     socklen_t size = sizeof credentials;
 
-    if (listener->unix_path == NULL) {
+    if (listener->sockets.unix_path == NULL) {
         address_format(peer, text);
         return;
     }
@@ -128,10 +171,10 @@ static void take_in(struct listener *listener, int fd, const struct sockaddr *pe
         refuse(listener, "as many connections are open as file descriptors allow");
         return;
     }
-    if (listener->unix_path == NULL)
+    if (listener->sockets.unix_path == NULL)
         set_options(fd);
     name_peer(listener, fd, peer, text);
-    connection = connection_new(fd, text, common->conf->max_message);
+    connection = connection_new(fd, text, atomic_load(&listener->max_message));
     if (connection == NULL) {
         refuse(listener, "out of memory");
         return;
@@ -186,13 +229,14 @@ bool listener_accept(struct listener *listener, int fd)
 
 void listener_close(struct listener *listener)
 {
-    for (size_t i = 0; i < listener->count; i++) {
-        (void)listener_accept(listener, listener->fds[i]);
-        (void)close(listener->fds[i]);
-    }
-    if (listener->unix_path != NULL && listener->count > 0)
-        (void)unlink(listener->unix_path);
+    if (listener->common == NULL)
+        return;
+    close_sockets(listener);
+    sockets_close(&listener->next);
     close_at(&listener->spare);
-    listener->count = 0;
+    close_at(&listener->bell);
     listener->spare = -1;
+    listener->bell = -1;
+    (void)pthread_mutex_destroy(&listener->lock);
+    listener->common = NULL; /* what it counted may still be read */
 }

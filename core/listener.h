@@ -3,8 +3,10 @@
 /*
  * listener: takes connections of senders in and gives each to its shard. Beyond the limit of
  * descriptors it accepts and closes at once, so that a sender is told and the listening socket
- * never keeps the poller spinning. Threads: one.
+ * never keeps the poller spinning.
+ * Threads: one, that of the server's loop; listener_lock() and listener_change() from any.
  */
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -12,28 +14,37 @@
 
 #include "base/error.h"
 #include "base/gate.h"
-#include "conf/conf.h"
 #include "shard.h"
-
-/* A name may resolve to several addresses. */
-#define LISTENER_MOST_ADDRESSES 8
+#include "sockets.h"
 
 struct listener {
     struct shard_common *common;
-    int fds[LISTENER_MOST_ADDRESSES];
-    size_t count;
-    const char *unix_path; /* lent by the conf; NULL for TCP */
-    int spare;             /* a descriptor kept for when there is no other */
-    int64_t most;          /* connections at once */
-    struct gate refusals;  /* for the log */
-    struct gate arrivals;  /* likewise */
+    struct sockets sockets; /* changed by its thread, under the lock */
+    pthread_mutex_t lock;
+    struct sockets next; /* under the lock: what takes the place of `sockets`, if any */
+    int bell;            /* eventfd: there is something in `next` */
+    int spare;           /* a descriptor kept for when there is no other */
+    int64_t most;        /* connections at once */
+    _Atomic size_t max_message;
+    struct gate refusals; /* for the log */
+    struct gate arrivals; /* likewise */
     _Atomic uint64_t refused;
     uint64_t unix_peers; /* so far, for their names */
 };
 
-/* Opens the sockets. To be ended with listener_close(). */
-bool listener_open(struct listener *listener, struct shard_common *common,
+/* Takes over the sockets, even on false. To be ended with listener_close(). */
+bool listener_open(struct listener *listener, struct shard_common *common, struct sockets *sockets,
                    struct rasad_error *error);
+
+/* The sockets that it listens at, or is about to, which stay so until listener_unlock(). */
+const struct sockets *listener_lock(struct listener *listener);
+void listener_unlock(struct listener *listener);
+
+/* Has other sockets, or NULL, and this max_message take the place of the present ones. */
+void listener_change(struct listener *listener, struct sockets *sockets, size_t max_message);
+
+/* After the bell: takes in what waits at the old sockets and goes on with the new ones. */
+void listener_turn(struct listener *listener);
 
 /* Takes in what waits at this one of its sockets. False if it can't for now, for want of memory or
  * descriptors; then what waits is better left alone for a moment. */

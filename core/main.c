@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/scoped.h"
 #include "conf/conf.h"
+#include "probe.h"
 #include "server.h"
 
 static const char usage[] = "usage: rasadd [-c FILE] [-t | -T] [-v]\n"
@@ -118,7 +119,8 @@ static int print_conf(const struct conf *conf)
     return out.failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
-static int serve(const struct conf *conf, bool verbose)
+/* Owns the conf. */
+static int serve(struct conf *conf, bool verbose)
 {
     _Atomic uint64_t lost_lines = 0;
     struct log log = log_make(STDERR_FILENO, &lost_lines);
@@ -152,7 +154,7 @@ int main(int argc, char *argv[])
         (void)snprintf(path, sizeof path, "%s", arguments.conf);
     else
         install_conf_path("rasad.conf", path);
-    if (!conf_read(path, &conf, &report)) {
+    if (!conf_read(path, NULL, probe_plugin, &conf, &report)) {
         (void)fputs(text_end(&report), stderr);
         return EX_CONFIG;
     }
@@ -162,5 +164,5 @@ int main(int argc, char *argv[])
         print_fine(path, conf);
         return EXIT_SUCCESS;
     }
-    return serve(conf, arguments.verbose);
+    return serve(TAKE(conf), arguments.verbose);
 }

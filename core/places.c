@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "places.h"
 
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -108,6 +107,27 @@ bool places_take(struct places *places, const void *labels, size_t size)
     return taken;
 }
 
+void places_restore(struct places *places, const void *labels, size_t size)
+{
+    struct place *place;
+
+    if (labels == NULL) {
+        (void)atomic_fetch_add_explicit(&places->taken, 1, memory_order_relaxed);
+        return;
+    }
+    (void)pthread_mutex_lock(&places->lock);
+    place = find_place(places, labels, size);
+    if (place != NULL) {
+        place->users++;
+    } else {
+        (void)atomic_fetch_add_explicit(&places->taken, 1, memory_order_relaxed);
+        /* Without memory the place stays taken for good: a series too few is better than one
+         * lost. */
+        (void)add_place(places, labels, size);
+    }
+    (void)pthread_mutex_unlock(&places->lock);
+}
+
 void places_give(struct places *places, const void *labels, size_t size)
 {
     struct place *place;
@@ -118,8 +138,7 @@ void places_give(struct places *places, const void *labels, size_t size)
     }
     (void)pthread_mutex_lock(&places->lock);
     place = find_place(places, labels, size);
-    assert(place != NULL);
-    if (--place->users == 0) {
+    if (place != NULL && --place->users == 0) {
         table_remove(&places->shared, &place->item);
         free(place);
         give_one(places);

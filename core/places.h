@@ -28,6 +28,9 @@ void places_close(struct places *places);
  * series that stands in one shard only, else the bytes that tell the series of the family apart. */
 bool places_take(struct places *places, const void *labels, size_t size);
 
+/* Takes a place for a series that had one before a reload, whether one is left or not. */
+void places_restore(struct places *places, const void *labels, size_t size);
+
 /* Gives it back; with the same `labels`. */
 void places_give(struct places *places, const void *labels, size_t size);
 

@@ -180,6 +180,7 @@ static bool take_name(struct connection *connection, struct connection_context *
     connection->named = true;
     atomic_store_explicit(&agent->named, true, memory_order_relaxed);
     atomic_store_explicit(&agent->last_seen_ns, context->ingest->wall_ns, memory_order_relaxed);
+    agents_note_address(context->agents, agent, connection->address);
     log_info(context->ingest->log, "agent connected", log_text("agent", agent->name),
              log_text("address", connection->address));
     return true;
@@ -255,7 +256,7 @@ static enum connection_status on_ping(struct connection *connection,
                                       const char *bytes, size_t length)
 {
     static const char too_long[] = "a ping of more than 256 bytes";
-    const struct sender sender = {.agent = connection->agent, .address = connection->address};
+    const struct sender sender = connection_sender(connection);
     SCOPED(text_free) struct text compact = {0};
     size_t size = 0;
     const char *echo = message_raw_member(bytes, length, "@ping", &size);
@@ -274,6 +275,8 @@ static enum connection_status on_ping(struct connection *connection,
                       strlen(too_long));
         return CONNECTION_GOES_ON;
     }
+    if (connection->reports)
+        report_finish(&connection->report);
     text_add_string(&connection->out, "{\"@pong\":");
     text_add(&connection->out, compact.at, compact.length);
     text_add_string(&connection->out, "}\n");
@@ -285,7 +288,7 @@ static void refuse_mixed(struct connection *connection, struct connection_contex
                          const char *key)
 {
     static const char text[] = "a sample beside a member of the protocol (send it by itself)";
-    const struct sender sender = {.agent = connection->agent, .address = connection->address};
+    const struct sender sender = connection_sender(connection);
 
     ingest_refuse(context->ingest, &sender, key, REJECT_MIXED, text, strlen(text));
 }

@@ -77,6 +77,15 @@ static bool all_have_answered(const struct publisher *publisher, uint64_t ticket
     return true;
 }
 
+static struct cut *take_queue(struct publisher *publisher)
+{
+    struct cut *cuts = publisher->first;
+
+    publisher->first = NULL;
+    publisher->last = &publisher->first;
+    return cuts;
+}
+
 /* Waits for the answers and takes the queue; the cuts are the caller's then. */
 static struct cut *await_cuts(struct publisher *publisher, int64_t deadline_ns, bool *complete)
 {
@@ -88,11 +97,34 @@ static struct cut *await_cuts(struct publisher *publisher, int64_t deadline_ns, 
     while (!(*complete = all_have_answered(publisher, publisher->ticket)) && !publisher->stopping &&
            why != ETIMEDOUT)
         why = pthread_cond_timedwait(&publisher->answered, &publisher->lock, &deadline);
-    cuts = publisher->first;
-    publisher->first = NULL;
-    publisher->last = &publisher->first;
+    cuts = take_queue(publisher);
     (void)pthread_mutex_unlock(&publisher->lock);
     return cuts;
+}
+
+void publisher_pause(struct publisher *publisher)
+{
+    (void)pthread_mutex_lock(&publisher->refreshing);
+}
+
+void publisher_resume(struct publisher *publisher)
+{
+    (void)pthread_mutex_unlock(&publisher->refreshing);
+}
+
+void publisher_take_late(struct publisher *publisher)
+{
+    struct cut *cut;
+
+    (void)pthread_mutex_lock(&publisher->lock);
+    cut = take_queue(publisher);
+    (void)pthread_mutex_unlock(&publisher->lock);
+    while (cut != NULL) {
+        struct cut *next = cut->next;
+
+        view_take_shut(publisher->view, cut);
+        cut = next;
+    }
 }
 
 bool publisher_refresh(struct publisher *publisher)

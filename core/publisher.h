@@ -48,6 +48,13 @@ void publisher_close(struct publisher *publisher);
 /* A shard's answer; fits shard_common.take_cut. */
 void publisher_take_cut(void *context, int shard, struct cut *cut, uint64_t ticket);
 
+/* Keeps all refreshes out, so that nobody asks for cuts, until publisher_resume(). */
+void publisher_pause(struct publisher *publisher);
+void publisher_resume(struct publisher *publisher);
+
+/* Takes in what shards answered too late, while all of them stand still and the view is shut. */
+void publisher_take_late(struct publisher *publisher);
+
 /*
  * Makes the view show at least all that the shards had applied when this was called. False if a
  * shard did not answer within two seconds; its last state stands.

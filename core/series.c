@@ -8,6 +8,20 @@
 #include "hash.h"
 #include "view.h"
 
+unsigned char *series_put_label(unsigned char *at, const char *value, size_t length)
+{
+    at[0] = (unsigned char)length;
+    at[1] = (unsigned char)(length >> 8);
+    memcpy(at + SERIES_LABEL_HEAD, value, length);
+    return at + SERIES_LABEL_HEAD + length;
+}
+
+uint32_t series_hash(const struct family *family, const struct agent *agent, const void *labels,
+                     size_t labels_size)
+{
+    return hash_bytes_with(labels, labels_size, (uintptr_t)agent ^ (uint64_t)family->id << 48);
+}
+
 /* The identity that a sample asks for. */
 struct identity {
     const struct family *family;
@@ -77,6 +91,8 @@ static bool series_matches(const struct table_item *item, const void *wanted)
            memcmp(series_labels(series), identity->labels, identity->labels_size) == 0;
 }
 
+_Static_assert((int)CONF_MOST_LABELS <= (int)MESSAGE_MAX_LABELS, "add_labels() has room for all");
+
 /* Which declared label a sample's label is; -1 if none. */
 static int find_label(const struct conf_metric *metric, const char *name)
 {
@@ -105,37 +121,42 @@ static bool add_labels(struct identity *identity, const struct sample *sample,
         any |= sample->labels[i].length > 0;
     }
     for (size_t i = 0; i < metric->label_count && any; i++) {
-        size_t length = given[i] != NULL ? given[i]->length : 0;
+        const struct message_label none = {.value = "", .length = 0};
+        const struct message_label *label = given[i] != NULL ? given[i] : &none;
         unsigned char *at = identity->labels + identity->labels_size;
 
-        at[0] = (unsigned char)length;
-        at[1] = (unsigned char)(length >> 8);
-        if (length > 0)
-            memcpy(at + SERIES_LABEL_HEAD, given[i]->value, length);
-        identity->labels_size += (uint32_t)(SERIES_LABEL_HEAD + length);
+        identity->labels_size += (uint32_t)(series_put_label(at, label->value, label->length) - at);
     }
     return true;
+}
+
+struct series *series_new(const struct series *like, size_t state_size, const void *labels,
+                          uint32_t labels_size)
+{
+    struct series *series = malloc(sizeof *series + 2 * state_size + labels_size);
+
+    if (series == NULL)
+        return NULL;
+    *series = *like;
+    if (series->agent != NULL)
+        (void)agent_ref(series->agent);
+    series->view_index = VIEW_NOWHERE;
+    series->labels_size = labels_size;
+    if (labels_size > 0)
+        memcpy(series->bytes + 2 * state_size, labels, labels_size);
+    return series;
 }
 
 static struct series *make_series(struct family *family, struct agent *agent, const void *labels,
                                   uint32_t labels_size, int64_t wall_ns)
 {
-    struct series *series = malloc(sizeof *series + 2 * family->state_size + labels_size);
+    const struct series like = {.family = family, .agent = agent, .created_ns = wall_ns};
+    struct series *series = series_new(&like, family->state_size, labels, labels_size);
 
     if (series == NULL)
         return NULL;
-    *series = (struct series){
-        .family = family,
-        .agent = agent != NULL ? agent_ref(agent) : NULL,
-        .created_ns = wall_ns,
-        .view_index = VIEW_NOWHERE,
-        .labels_size = labels_size,
-    };
-    /* Bytes that init() leaves alone are equal in equal states. */
-    memset(series->bytes, 0, 2 * family->state_size);
-    family->api->init(family->config, series_state(series));
-    if (labels_size > 0)
-        memcpy(series->bytes + 2 * family->state_size, labels, labels_size);
+    aggregate_init(family->aggregate, series_state(series));
+    aggregate_init(family->aggregate, series_published(series));
     return series;
 }
 
@@ -217,8 +238,7 @@ struct series *series_get(struct series_store *store, struct family *family, str
     *reason = REJECT_BAD_LABEL;
     if (sample->label_count > 0 && !add_labels(&identity, sample, error))
         return NULL;
-    hash = hash_bytes_with(identity.labels, identity.labels_size,
-                           (uintptr_t)agent ^ (uint64_t)family->id << 48);
+    hash = series_hash(family, agent, identity.labels, identity.labels_size);
     series = (struct series *)table_find(&store->table, hash, series_matches, &identity);
     if (series == NULL)
         series = add_series(store, family, agent, &identity, hash, wall_ns);
@@ -241,7 +261,7 @@ static void add_dirty(struct series_store *store, struct series *series)
 
 void series_touch(struct series_store *store, struct series *series, int64_t steady_ns)
 {
-    series->updated_ns = steady_ns;
+    atomic_store_explicit(&series->updated_ns, steady_ns, memory_order_relaxed);
     series->flags |= SERIES_USED;
     add_dirty(store, series);
 }
@@ -253,6 +273,29 @@ static void take_out(struct series_store *store, struct series *series)
     if (series->agent != NULL)
         series->agent->series--;
     places_give(&series->family->places, place_labels(series), series->labels_size);
+}
+
+void series_take_out(struct series_store *store, struct series *series)
+{
+    if (series->is_overflow)
+        store->overflow[series->family->id] = NULL;
+    else
+        take_out(store, series);
+}
+
+void series_put_in(struct series_store *store, struct series *series)
+{
+    if (series->is_overflow) {
+        store->overflow[series->family->id] = series;
+        return;
+    }
+    /* There is room, since at least as many were taken out. */
+    series->item.hash =
+        series_hash(series->family, series->agent, series_labels(series), series->labels_size);
+    (void)table_add(&store->table, &series->item);
+    places_restore(&series->family->places, place_labels(series), series->labels_size);
+    if (series->agent != NULL)
+        series->agent->series++;
 }
 
 static void remove_series(struct series_store *store, struct series *series)
@@ -277,7 +320,9 @@ static bool has_expired(const struct series *series, const struct series_limits 
     const struct agent *agent = series->agent;
     int64_t gone_ns;
 
-    if (expire_ns > 0 && limits->now_ns - series->updated_ns >= expire_ns)
+    if (expire_ns > 0 &&
+        limits->now_ns - atomic_load_explicit(&series->updated_ns, memory_order_relaxed) >=
+            expire_ns)
         return true;
     if (limits->anonymous_expire_ns == 0 || agent == NULL ||
         atomic_load_explicit(&agent->named, memory_order_relaxed))

@@ -7,6 +7,7 @@
  * view's (view.h). Memory: one block a series. The store owns it until it is removed; then it goes
  * through the next cut to the view, which frees it.
  */
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -30,10 +31,10 @@ struct series {
     struct family *family;
     struct agent *agent; /* a reference; NULL where agents are not told apart, and in overflow */
     struct series *next_dirty;
-    int64_t created_ns;   /* wall */
-    int64_t updated_ns;   /* steady */
-    uint32_t view_index;  /* the view's: its place there, or VIEW_NOWHERE */
-    uint32_t labels_size; /* bytes of the label values */
+    int64_t created_ns;         /* wall */
+    _Atomic int64_t updated_ns; /* steady; written by the shard, read by all */
+    uint32_t view_index;        /* the view's: its place there, or VIEW_NOWHERE */
+    uint32_t labels_size;       /* bytes of the label values */
     /* The state, the published copy, and the label values: series_state() and so on. */
     _Alignas(8) unsigned char bytes[];
 };
@@ -69,6 +70,18 @@ const char *series_label(const struct series *series, size_t i, size_t *length);
 /* All label values as one run of bytes, which is equal for equal labels of one family. */
 const unsigned char *series_labels(const struct series *series);
 
+/* Puts a label's value at the end of a run of them; returns the end. */
+unsigned char *series_put_label(unsigned char *at, const char *value, size_t length);
+
+/* The hash of an identity. */
+uint32_t series_hash(const struct family *family, const struct agent *agent, const void *labels,
+                     size_t labels_size);
+
+/* A series that is like another but for its labels and the size of its state, which is the caller's
+ * to make; in no store and no view. NULL if there is no memory. */
+struct series *series_new(const struct series *like, size_t state_size, const void *labels,
+                          uint32_t labels_size);
+
 /* An empty store. */
 void series_store_open(struct series_store *store);
 
@@ -86,6 +99,11 @@ struct series *series_get(struct series_store *store, struct family *family, str
 /* Takes a series back that never took a sample: one that was made for a sample that the plugin then
  * refused would show a series that nobody sent. */
 void series_discard_if_new(struct series_store *store, struct series *series);
+
+/* Out of the store, in which nothing may be dirty; for a transition, which puts as many in at most.
+ */
+void series_take_out(struct series_store *store, struct series *series);
+void series_put_in(struct series_store *store, struct series *series);
 
 /* Notes that the state has changed. */
 void series_touch(struct series_store *store, struct series *series, int64_t steady_ns);

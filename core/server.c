@@ -13,6 +13,8 @@
 
 #include "base/clock.h"
 #include "base/scoped.h"
+#include "crash.h"
+#include "isolate/isolate.h"
 
 /* More descriptors than this are of no use to us. */
 #define MOST_DESCRIPTORS (1 << 20)
@@ -91,11 +93,34 @@ static bool start_threads(struct server *server, struct rasad_error *error)
     return publisher_start(&server->publisher, error);
 }
 
+static bool open_listener(struct server *server, struct rasad_error *error)
+{
+    struct sockets sockets;
+
+    return sockets_open(&server->conf->listen, NULL, &sockets, error) &&
+           listener_open(&server->listener, &server->common, &sockets, error);
+}
+
+/* Descriptors that isolated metrics may take: memory and a process for each shard and for readers.
+ */
+static int64_t isolated_descriptors(const struct server *server)
+{
+    int64_t count = 0;
+
+    for (size_t i = 0; i < server->conf->metric_count; i++) {
+        if (server->conf->metrics[i].aggregate.isolate != NULL)
+            count += 2 * (server->common.shard_count + 1);
+    }
+    return count;
+}
+
 static bool open_http(struct server *server, rlim_t limit, struct rasad_error *error)
 {
     unsigned connections = limit / 8 < 8 ? 8 : limit / 8 > 512 ? 512 : (unsigned)limit / 8;
-    int64_t left;
+    struct sockets sockets;
+    int64_t left, admin;
 
+    server->http_connections = connections;
     server->source = (struct scrape_source){
         .conf = server->conf,
         .families = &server->families,
@@ -104,44 +129,82 @@ static bool open_http(struct server *server, rlim_t limit, struct rasad_error *e
         .shards = server->shards,
         .common = &server->common,
         .refused_connections = &server->listener.refused,
-        .failed_reloads = &server->failed_reloads,
+        .reloads = &server->reloads,
         .start_ns = clock_wall_ns(),
     };
-    if (!http_open(&server->conf->http, connections, &server->source, server->log, &server->http,
-                   error))
+    if (!sockets_open(&server->conf->http, NULL, &sockets, error) ||
+        !http_open(&sockets, connections, &server->source, server->log, &server->http, error))
         return false;
-    left = (int64_t)limit - count_descriptors() - connections - SLACK_DESCRIPTORS;
+    admin = limit / 32 < ADMIN_MOST_DESCRIPTORS ? (int64_t)limit / 32 : ADMIN_MOST_DESCRIPTORS;
+    left = (int64_t)limit - count_descriptors() - connections - admin - SLACK_DESCRIPTORS -
+           isolated_descriptors(server);
     server->listener.most = left > 1 ? left : 1;
     return true;
 }
 
-bool server_open(struct server *server, const struct conf *conf, const struct log *log,
-                 bool verbose, struct rasad_error *error)
+/* From now on crashes are noted; who is blamed for earlier ones is told. */
+static void watch_crashes(const struct server *server)
+{
+    const struct conf *conf = server->conf;
+    struct rasad_error error = {""};
+
+    if (conf->crash_folder != NULL && !crash_begin(conf->crash_folder, &error))
+        log_warning(server->log, "crashes can't be noted", log_text("reason", error.text));
+    crash_use_stack();
+    for (size_t i = 0; i < conf->metric_count; i++) {
+        if (conf->metrics[i].is_blamed)
+            log_warning(
+                server->log,
+                "a plugin crashed the server twice within 10 minutes: it runs isolated, for "
+                "as long as the last crash is not 10 minutes ago",
+                log_text("metric", conf->metrics[i].key),
+                log_text("plugin", conf->metrics[i].aggregate.plugin->api.name));
+    }
+}
+
+bool server_begin_conf(const struct server *server, struct conf *conf, struct rasad_error *error)
+{
+    const struct isolate_house house = {.log = server->log,
+                                        .crash_folder = conf->crash_folder,
+                                        .lanes = (uint32_t)server->common.shard_count};
+
+    return conf_begin(conf, &house, error);
+}
+
+bool server_open(struct server *server, struct conf *conf, const struct log *log, bool verbose,
+                 struct rasad_error *error)
 {
     rlim_t limit = raise_limit();
 
     memset(server, 0, sizeof *server);
     server->conf = conf;
+    server->conf->shelf.leaked = &server->reloads.leaked;
     server->log = log;
     server->signals = -1;
-    server->listener.spare = -1;
+    server->reloads.last_succeeded = true;
+    server->reloads.last_success_ns = clock_wall_ns();
     server->common = (struct shard_common){
         .conf = conf,
         .log = log,
         .verbose = verbose,
         .families = &server->families,
+        .taps = &server->taps,
         .shard_count = thread_count(conf),
         .take_cut = publisher_take_cut,
         .take_cut_context = &server->publisher,
     };
+    standstill_open(&server->common.standstill, server->common.shard_count);
+    taps_open(&server->taps);
     view_open(&server->view);
-    return take_signals(server, error) &&
+    watch_crashes(server);
+    return take_signals(server, error) && server_begin_conf(server, conf, error) &&
            families_open(&server->families, conf, server->common.shard_count, error) &&
            open_shards(server, error) &&
            publisher_open(&server->publisher, &server->view, server->shards,
                           server->common.shard_count, error) &&
-           listener_open(&server->listener, &server->common, error) &&
-           open_http(server, limit, error) && start_threads(server, error);
+           admin_open(server, &server->admin, error) && open_listener(server, error) &&
+           open_http(server, limit, error) && start_threads(server, error) &&
+           reloader_start(&server->reloader, server, error) && admin_start(server->admin, error);
 }
 
 /* What a signal asks for; false if it is the end. */
@@ -156,9 +219,7 @@ static bool take_signal(struct server *server)
                  log_text("signal", signal.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM"));
         return false;
     }
-    (void)atomic_fetch_add(&server->failed_reloads, 1);
-    log_plain(server->log, LOG_LEVEL_WARNING,
-              "SIGHUP: this version cannot reload its conf (restart it instead)");
+    reloader_want(&server->reloader);
     return true;
 }
 
@@ -166,14 +227,26 @@ static uint64_t sum_samples(const struct server *server)
 {
     uint64_t sum = 0;
 
-    for (uint32_t id = 0; id < families_count(&server->families); id++)
-        sum += family_samples(families_at(&server->families, id), server->common.shard_count);
+    for (uint32_t id = 0; id < families_count(&server->families); id++) {
+        const struct family *family = families_at(&server->families, id);
+
+        if (family != NULL)
+            sum += family_samples(family, server->common.shard_count);
+    }
     return sum;
+}
+
+static void close_admin(struct server *server)
+{
+    admin_close(server->admin);
+    server->admin = NULL;
 }
 
 /* First nothing new comes in, then what came in is applied, then the threads end. */
 static void stop(struct server *server)
 {
+    reloader_stop(&server->reloader);
+    close_admin(server);
     http_set_ready(server->http, false);
     listener_close(&server->listener);
     publisher_stop(&server->publisher);
@@ -184,12 +257,27 @@ static void stop(struct server *server)
              log_number("samples", (int64_t)sum_samples(server)));
 }
 
+/* What the loop waits for, in this order: signals, the listener's bell, its sockets. */
+enum { POLLED_SIGNALS, POLLED_BELL, POLLED_SOCKETS };
+
+/* Lists it; returns how many. */
+static nfds_t list_polled(const struct server *server, struct pollfd *polled)
+{
+    const struct sockets *sockets = &server->listener.sockets;
+
+    polled[POLLED_SIGNALS] = (struct pollfd){.fd = server->signals, .events = POLLIN};
+    polled[POLLED_BELL] = (struct pollfd){.fd = server->listener.bell, .events = POLLIN};
+    for (size_t i = 0; i < sockets->count; i++)
+        polled[POLLED_SOCKETS + i] = (struct pollfd){.fd = sockets->fds[i], .events = POLLIN};
+    return POLLED_SOCKETS + sockets->count;
+}
+
 /* Takes in what waits; false if that can't be for now. */
 static bool accept_all(struct server *server, const struct pollfd *polled, nfds_t count)
 {
     bool fine = true;
 
-    for (nfds_t i = 1; i < count; i++) {
+    for (nfds_t i = POLLED_SOCKETS; i < count; i++) {
         if (polled[i].revents != 0)
             fine &= listener_accept(&server->listener, polled[i].fd);
     }
@@ -198,23 +286,23 @@ static bool accept_all(struct server *server, const struct pollfd *polled, nfds_
 
 bool server_run(struct server *server, struct rasad_error *error)
 {
-    struct pollfd polled[LISTENER_MOST_ADDRESSES + 1] = {{.fd = server->signals, .events = POLLIN}};
-    nfds_t count = server->listener.count + 1;
+    struct pollfd polled[POLLED_SOCKETS + SOCKETS_MOST];
     bool resting = false; /* those who wait are left alone, so that we don't spin */
 
-    for (nfds_t i = 1; i < count; i++)
-        polled[i] = (struct pollfd){.fd = server->listener.fds[i - 1], .events = POLLIN};
     http_set_ready(server->http, true);
     for (;;) {
-        int ready = poll(polled, resting ? 1 : count, resting ? REST_MS : -1);
+        nfds_t count = list_polled(server, polled);
+        int ready = poll(polled, resting ? POLLED_SOCKETS : count, resting ? REST_MS : -1);
 
         if (ready < 0 && errno != EINTR) {
             (void)rasad_fail(error, "cannot wait for connections: %s", strerror(errno));
             break;
         }
-        if (ready > 0 && polled[0].revents != 0 && !take_signal(server))
+        if (ready > 0 && polled[POLLED_SIGNALS].revents != 0 && !take_signal(server))
             break;
         resting = ready > 0 && !resting && !accept_all(server, polled, count);
+        if (ready > 0 && polled[POLLED_BELL].revents != 0)
+            listener_turn(&server->listener);
     }
     stop(server);
     return error->text[0] == '\0';
@@ -222,6 +310,8 @@ bool server_run(struct server *server, struct rasad_error *error)
 
 void server_close(struct server *server)
 {
+    reloader_stop(&server->reloader);
+    close_admin(server);
     publisher_stop(&server->publisher);
     http_close(server->http);
     listener_close(&server->listener);
@@ -232,6 +322,10 @@ void server_close(struct server *server)
         shard_close(&server->shards[i]);
     free(server->shards);
     view_close(&server->view);
+    taps_close(&server->taps);
     families_close(&server->families);
+    standstill_close(&server->common.standstill);
+    conf_free(server->conf);
+    crash_end();
     close_at(&server->signals);
 }

@@ -4,6 +4,7 @@
  * server: all parts put together, started and ended in the right order.
  * Threads: one; it starts those of the others.
  */
+#include "admin/admin.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "conf/conf.h"
@@ -12,11 +13,12 @@
 #include "family.h"
 #include "listener.h"
 #include "publisher.h"
+#include "reload/reload.h"
 #include "shard.h"
 #include "view.h"
 
 struct server {
-    const struct conf *conf;
+    struct conf *conf; /* owned; a reload puts another in its place */
     const struct log *log;
     int signals; /* signalfd */
     struct families families;
@@ -28,12 +30,20 @@ struct server {
     struct listener listener;
     struct scrape_source source;
     struct http *http;
-    _Atomic uint64_t failed_reloads;
+    struct taps taps;
+    struct admin *admin;       /* NULL: there is none */
+    unsigned http_connections; /* at once */
+    struct reloads reloads;
+    struct reloader reloader;
 };
 
-/* Starts everything. Even on false to be ended with server_close(). */
-bool server_open(struct server *server, const struct conf *conf, const struct log *log,
-                 bool verbose, struct rasad_error *error);
+/* Starts everything; the conf is the server's from now on. Even on false to be ended with
+ * server_close(). */
+bool server_open(struct server *server, struct conf *conf, const struct log *log, bool verbose,
+                 struct rasad_error *error);
+
+/* Lets the isolated metrics of a conf work for this server, before it is the server's. */
+bool server_begin_conf(const struct server *server, struct conf *conf, struct rasad_error *error);
 
 /* Serves until SIGINT or SIGTERM, then applies what was received and closes the senders'
  * connections. */

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "crash.h"
 
 /* Events of one round. */
 #define ROUND_EVENTS 64
@@ -48,6 +49,7 @@ bool shard_open(struct shard *shard, struct shard_common *common, int index,
                      common->verbose) ||
         shard->context.buffer == NULL)
         return rasad_fail_memory(error);
+    shard->ingest.taps = common->taps;
     return true;
 }
 
@@ -75,6 +77,18 @@ void shard_want_cut(struct shard *shard, uint64_t ticket)
 {
     atomic_store_explicit(&shard->wanted_cut, ticket, memory_order_release);
     ring(shard);
+}
+
+void shards_wake(struct shard *shards, int count)
+{
+    for (int i = 0; i < count; i++)
+        ring(&shards[i]);
+}
+
+void shard_take_conf(struct shard *shard, const struct conf *conf)
+{
+    shard->ingest.conf = conf;
+    key_cache_free(&shard->ingest.keys); /* it knows families that may have ended */
 }
 
 static void tell_time(struct shard *shard)
@@ -221,7 +235,6 @@ static void take_mail(struct shard *shard)
     }
 }
 
-/* Between two batches: a cut if one is wanted. */
 static void grant_cut(struct shard *shard)
 {
     uint64_t wanted = atomic_load_explicit(&shard->wanted_cut, memory_order_acquire);
@@ -231,6 +244,16 @@ static void grant_cut(struct shard *shard)
     shard->made_cut = wanted;
     shard->common->take_cut(shard->common->take_cut_context, shard->index,
                             series_cut(&shard->ingest.store), wanted);
+}
+
+/* Between two batches: what others want. */
+static void heed_others(struct shard *shard)
+{
+    grant_cut(shard);
+    if (!standstill_is_wanted(&shard->common->standstill))
+        return;
+    standstill_join(&shard->common->standstill, shard->index);
+    tell_time(shard);
 }
 
 static void sweep(struct shard *shard)
@@ -292,10 +315,10 @@ static void take_round(struct shard *shard, int timeout_ms)
     for (int i = 0; i < count; i++) {
         if (shard->ended == NULL || !is_ended(shard, events[i].data.ptr))
             take_event(shard, &events[i]);
-        grant_cut(shard);
+        heed_others(shard);
     }
     take_mail(shard);
-    grant_cut(shard);
+    heed_others(shard);
     free_ended(shard);
     sweep(shard);
 }
@@ -346,6 +369,7 @@ static void *run(void *argument)
 {
     struct shard *shard = argument;
 
+    crash_use_stack();
     tell_time(shard);
     while (!atomic_load_explicit(&shard->stopping, memory_order_acquire))
         take_round(shard, (int)(SWEEP_EVERY_NS / NS_PER_MS));

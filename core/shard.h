@@ -19,6 +19,7 @@
 #include "connection.h"
 #include "cut.h"
 #include "ingest.h"
+#include "reload/standstill.h"
 
 /* Connections that come or go in the log: so many a second, and so many at once. */
 #define SHARD_LOGGED_PER_SECOND 100
@@ -26,11 +27,13 @@
 
 /* What all shards share; outlives them. */
 struct shard_common {
-    const struct conf *conf;
+    const struct conf *conf; /* another one after a standstill */
     const struct log *log;
     bool verbose;
     struct families *families;
+    struct taps *taps; /* who watches what the shards take */
     int shard_count;
+    struct standstill standstill;
     struct shard *shards;             /* all of them, for handing over */
     _Atomic int64_t agent_count;      /* connected: rasad_agents */
     _Atomic int64_t connection_count; /* open */
@@ -83,6 +86,12 @@ uint64_t shards_sum(const struct shard *shards, int count, size_t offset);
 
 /* Gives it a connection. */
 void shard_give(struct shard *shard, struct connection *connection);
+
+/* Has all shards look whether a standstill is wanted. */
+void shards_wake(struct shard *shards, int count);
+
+/* From now on it goes by this conf; on its thread, in a standstill. */
+void shard_take_conf(struct shard *shard, const struct conf *conf);
 
 /* Asks for a cut; common->take_cut() is called with this or a later ticket. */
 void shard_want_cut(struct shard *shard, uint64_t ticket);

@@ -8,8 +8,14 @@
 
 void view_open(struct view *view)
 {
+    pthread_rwlockattr_t attributes;
+
     *view = (struct view){0};
-    (void)pthread_rwlock_init(&view->lock, NULL);
+    (void)pthread_rwlockattr_init(&attributes);
+    /* Scrapes that overlap without end must not keep changes out. */
+    (void)pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    (void)pthread_rwlock_init(&view->lock, &attributes);
+    (void)pthread_rwlockattr_destroy(&attributes);
 }
 
 void view_close(struct view *view)
@@ -35,8 +41,7 @@ static struct view_family *get_family(struct view *view, uint32_t id)
     return &grown[id];
 }
 
-/* Without memory the series stays unseen until its next change. */
-static void add_series(struct view *view, struct series *series)
+void view_add(struct view *view, struct series *series)
 {
     struct view_family *family = get_family(view, series->family->id);
 
@@ -66,23 +71,39 @@ static void remove_series(struct view *view, struct series *series)
     family->at[series->view_index]->view_index = series->view_index;
 }
 
-void view_take(struct view *view, struct cut *cut)
+void view_drop_family(struct view *view, uint32_t id)
+{
+    if (id < view->family_count)
+        view->families[id].count = 0;
+}
+
+void view_shut(struct view *view)
+{
+    (void)pthread_rwlock_wrlock(&view->lock);
+}
+
+void view_take_shut(struct view *view, struct cut *cut)
 {
     const unsigned char *state = cut->states;
 
-    (void)pthread_rwlock_wrlock(&view->lock);
     for (size_t i = 0; i < cut->changed_count; i++) {
         struct series *series = cut->changed[i];
 
         memcpy(series_published(series), state, series->family->state_size);
         state += series->family->state_size;
         if (series->view_index == VIEW_NOWHERE)
-            add_series(view, series);
+            view_add(view, series);
     }
     for (size_t i = 0; i < cut->removed_count; i++)
         remove_series(view, cut->removed[i]);
-    (void)pthread_rwlock_unlock(&view->lock);
     cut_free(cut);
+}
+
+void view_take(struct view *view, struct cut *cut)
+{
+    view_shut(view);
+    view_take_shut(view, cut);
+    view_end(view);
 }
 
 void view_begin(struct view *view)

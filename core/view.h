@@ -4,8 +4,9 @@
  * view: the published copies of all states: what scrapes read. Shards never touch it, so a scrape,
  * however long, stops none of them; what they changed comes in through cuts.
  * Threads: any. view_take() excludes readers; readers go side by side between view_begin() and
- * view_end(), and within that every series they see stays as it is.
- * Memory: the view owns the removed series of the cuts that it took; of live ones it has pointers.
+ * view_end(), and within that every series they see stays as it is; so do the families and the
+ * conf, which a reload changes only while the view is shut. Memory: the view owns the removed
+ * series of the cuts that it took; of live ones it has pointers.
  */
 #include <pthread.h>
 #include <stddef.h>
@@ -36,6 +37,20 @@ void view_close(struct view *view);
 
 /* Takes in a cut and frees it. Cuts of one shard must come in the order in which they were made. */
 void view_take(struct view *view, struct cut *cut);
+
+/* Keeps readers out until view_end(). */
+void view_shut(struct view *view);
+
+/* The following are for who has shut it. */
+
+/* As view_take(). */
+void view_take_shut(struct view *view, struct cut *cut);
+
+/* Adds a series with its published copy. Without memory it stays unseen until its next change. */
+void view_add(struct view *view, struct series *series);
+
+/* Forgets the series of a family. */
+void view_drop_family(struct view *view, uint32_t id);
 
 void view_begin(struct view *view);
 void view_end(struct view *view);

@@ -2,10 +2,13 @@
 #include "conf/conf.h"
 
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
 
+#include "base/clock.h"
+#include "base/conf_cell.h"
 #include "base/conf_schema.h"
 #include "base/conf_show.h"
 #include "base/conf_values.h"
@@ -13,8 +16,11 @@
 #include "base/scoped.h"
 #include "conf/conf_names.h"
 #include "conf/conf_plugin.h"
+#include "crash.h"
+#include "isolate/plugin_describe.h"
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
+#define DEFAULT_SOCKET "/run/rasad/rasad.sock"
 #define LOCAL_PLUGINS "/usr/local/lib/rasad/plugins"
 
 /* ---- The schema ---------------------------------------------------------------------------- */
@@ -38,8 +44,8 @@ static const struct rasad_option main_rows[] = {
                        .help = "folders with plugins; the first that has NAME.so wins"),
     RASAD_OPTION_TEXT(struct main_rows, state_dir, .preset = "",
                       .help = "where state is kept; \"\": in memory only"),
-    RASAD_OPTION_TEXT(struct main_rows, admin_socket, .preset = "/run/rasad/rasad.sock",
-                      .help = "where rasadctl asks"),
+    RASAD_OPTION_TEXT(struct main_rows, admin_socket, .preset = DEFAULT_SOCKET,
+                      .help = "where rasadctl asks; \"\": nowhere"),
     RASAD_OPTION_TEXT(struct main_rows, agent_label, .preset = "agent",
                       .help = "the label that tells senders apart; \"\" merges them"),
     RASAD_OPTION_INTEGER(struct main_rows, threads, .preset = "0", .min = "0", .max = "64",
@@ -86,6 +92,8 @@ struct metric_rows {
     int64_t expire;
     int64_t max_series;
     int64_t max_families;
+    bool isolate;
+    int64_t isolate_timeout;
 };
 
 static const struct rasad_option metric_rows[] = {
@@ -102,6 +110,10 @@ static const struct rasad_option metric_rows[] = {
                          .max = "1000000000", .help = "samples beyond go into one series"),
     RASAD_OPTION_INTEGER(struct metric_rows, max_families, .preset = "1000", .min = "1",
                          .max = "1000000", .help = "families that a glob may make"),
+    RASAD_OPTION_BOOL(struct metric_rows, isolate, .preset = "false",
+                      .help = "whether its plugin runs in a process of its own"),
+    RASAD_OPTION_DURATION(struct metric_rows, isolate_timeout, .preset = "250ms", .min = "1ms",
+                          .max = "1m", .help = "how long that may take for a batch"),
 };
 
 static const struct conf_section sections[] = {
@@ -214,7 +226,7 @@ static void check_main(struct conf_tree *tree)
 
     check_max_message(tree);
     conf_names_check_agent_label(tree);
-    if (socket != NULL)
+    if (socket != NULL && socket[0] != '\0') /* "" means that there is none */
         check_socket_path(tree, conf_find(&tree->root, "admin_socket"), socket);
     check_listen(tree, conf_find(&tree->root, "listen"));
     check_listen(tree, conf_find(&tree->root, "http"));
@@ -257,6 +269,21 @@ static void move_texts(struct rasad_texts *texts, char ***at, size_t *count)
     *at = (char **)texts->at;
     *count = texts->count;
     *texts = (struct rasad_texts){0};
+}
+
+/* Where crashes are noted: what they say counts before the plugins are loaded. */
+static void read_crash_folder(struct reader *reader)
+{
+    const struct conf_statement *root = &reader->tree.root;
+    const char *state_dir = value_of(root, "state_dir");
+    const char *admin_socket = value_of(root, "admin_socket");
+    char folder[PATH_MAX];
+
+    if (!crash_folder(state_dir != NULL ? state_dir : "",
+                      admin_socket != NULL ? admin_socket : DEFAULT_SOCKET, folder))
+        return; /* the path of the socket is too long, which is complained of */
+    reader->conf->crash_folder = strdup(folder);
+    reader->tree.failed |= reader->conf->crash_folder == NULL;
 }
 
 static void read_folders(struct reader *reader)
@@ -327,15 +354,33 @@ static void read_main(struct reader *reader)
 
 /* ---- Metrics ------------------------------------------------------------------------------- */
 
-static const struct plugin *find_plugin(struct reader *reader, const struct conf_statement *section)
+/* Whether the section says so; a value that makes no sense says no, and is complained of later. */
+static bool is_isolated(const struct conf_statement *section)
+{
+    static const struct rasad_option row = {.type = RASAD_OPTION_TYPE_BOOL};
+    const char *text = value_of(section, "isolate");
+    struct conf_cell cell = {0};
+
+    return text != NULL && conf_cell_parse(&row, text, &cell) && cell.flag;
+}
+
+static const struct plugin *find_plugin(struct reader *reader, const struct conf_statement *section,
+                                        struct conf_metric *metric)
 {
     const struct conf_statement *option = conf_find(section, "plugin");
+    struct plugin_shelf *shelf = &reader->conf->shelf;
     struct rasad_error error = {0};
     const struct plugin *plugin;
+    bool isolated = is_isolated(section);
 
     if (option == NULL || option->value_count != 1 || !reader->has_folders)
         return NULL; /* the check of the options complains of that */
-    plugin = plugin_shelf_get(&reader->conf->shelf, option->values[0].text, &error);
+    metric->is_blamed =
+        !isolated && reader->conf->crash_folder != NULL &&
+        crash_blames(reader->conf->crash_folder, option->values[0].text, clock_wall_ns());
+    plugin = isolated || metric->is_blamed
+                 ? plugin_shelf_get_isolated(shelf, option->values[0].text, &error)
+                 : plugin_shelf_get(shelf, option->values[0].text, &error);
     if (plugin == NULL)
         conf_complain(&reader->tree, option->file, option->line, "%s", error.text);
     return plugin;
@@ -391,14 +436,14 @@ static void show_metric(const struct conf_statement *section, const struct conf_
         if (strcmp(rows[i].name, "name") != 0 || metric->name != NULL)
             conf_show(section, &rows[i], 1, &shown, 4, out);
     }
-    conf_show(section, rows + count, row_count - count, metric->config, 4, out);
+    conf_show(section, rows + count, row_count - count, metric->aggregate.config, 4, out);
     text_add_string(out, "}\n");
 }
 
 /* Takes what the metric has of the common options. */
 static bool take_common(struct metric_rows *common, struct conf_metric *metric)
 {
-    const char *help = common->help[0] != '\0' ? common->help : metric->plugin->api.help;
+    const char *help = common->help[0] != '\0' ? common->help : metric->aggregate.plugin->api.help;
 
     if ((metric->help = strdup(help)) == NULL)
         return false;
@@ -416,8 +461,8 @@ static void fill_metric(struct reader *reader, const struct conf_statement *sect
     struct metric_rows common = {0};
 
     if (conf_fill(&reader->tree, section, metric_rows, count, &common) &&
-        conf_plugin_configure(&reader->tree, section, metric->plugin, rows + count,
-                              row_count - count, &metric->config)) {
+        conf_plugin_configure(&reader->tree, section, rows + count, row_count - count,
+                              common.isolate_timeout, &metric->aggregate)) {
         if (take_common(&common, metric)) {
             show_metric(section, metric, &common, rows, row_count, &reader->metrics_shown);
             move_texts(&common.labels, &metric->labels, &metric->label_count);
@@ -435,21 +480,21 @@ static void read_metric(struct reader *reader, const struct conf_statement *sect
     size_t complaints = tree->complaint_count;
     SCOPED(free_at) struct rasad_option *rows = NULL;
     struct rasad_error error = {0};
+    const struct plugin *plugin;
     size_t row_count;
 
     if (!begin_metric(section, metric)) {
         tree->failed = true;
         return;
     }
-    metric->plugin = find_plugin(reader, section);
-    if (!conf_plugin_rows(metric->plugin, metric_rows, COUNT(metric_rows), &rows, &row_count,
-                          &error)) {
+    metric->aggregate.plugin = plugin = find_plugin(reader, section, metric);
+    if (!conf_plugin_rows(plugin, metric_rows, COUNT(metric_rows), &rows, &row_count, &error)) {
         conf_complain(tree, section->file, section->line, "%s", error.text);
         return;
     }
-    conf_check_options(tree, section, rows, row_count, metric->plugin == NULL);
+    conf_check_options(tree, section, rows, row_count, plugin == NULL);
     conf_names_check_metric(tree, section, metric->name);
-    if (metric->plugin != NULL && metric->key != NULL && tree->complaint_count == complaints)
+    if (plugin != NULL && metric->key != NULL && tree->complaint_count == complaints)
         fill_metric(reader, section, metric, rows, row_count);
 }
 
@@ -476,17 +521,35 @@ static bool read_metrics(struct reader *reader)
 
 /* ---- The whole ----------------------------------------------------------------------------- */
 
-bool conf_read(const char *path, struct conf **out, struct text *report)
+/* A conf of which nothing but its path is known, and where its plugins may come from. */
+static struct conf *begin_conf(const char *path, const struct conf *running, plugin_vet *vet)
+{
+    struct conf *conf = calloc(1, sizeof *conf);
+
+    if (conf == NULL || (conf->path = strdup(path)) == NULL) {
+        free(conf);
+        return NULL;
+    }
+    conf->shelf.previous = running != NULL ? &running->shelf : NULL;
+    conf->shelf.leaked = running != NULL ? running->shelf.leaked : NULL;
+    conf->shelf.vet = vet;
+    conf->shelf.describe = plugin_describe;
+    return conf;
+}
+
+bool conf_read(const char *path, const struct conf *running, plugin_vet *vet, struct conf **out,
+               struct text *report)
 {
     SCOPED(reader_free) struct reader reader = {0};
 
     conf_scan(path, &reader.tree);
-    if ((reader.conf = calloc(1, sizeof *reader.conf)) == NULL)
+    if ((reader.conf = begin_conf(path, running, vet)) == NULL)
         reader.tree.failed = true;
     if (!reader.tree.failed && reader.tree.root.file->bytes != NULL) {
         conf_check(&reader.tree, &schema);
         check_main(&reader.tree);
         read_folders(&reader);
+        read_crash_folder(&reader);
         if (!read_metrics(&reader))
             reader.tree.failed = true;
         if (conf_tree_ok(&reader.tree))
@@ -496,7 +559,17 @@ bool conf_read(const char *path, struct conf **out, struct text *report)
         conf_tree_report(&reader.tree, report);
         return false;
     }
+    reader.conf->shelf.previous = NULL; /* the conf may outlive it */
     *out = TAKE(reader.conf);
+    return true;
+}
+
+bool conf_begin(struct conf *conf, const struct isolate_house *house, struct rasad_error *error)
+{
+    for (size_t i = 0; i < conf->metric_count; i++) {
+        if (!aggregate_begin(&conf->metrics[i].aggregate, house, error))
+            return false;
+    }
     return true;
 }
 
@@ -505,9 +578,29 @@ void conf_print(const struct conf *conf, struct text *out)
     text_add(out, conf->effective.at, conf->effective.length);
 }
 
+void conf_place_of(const struct conf *conf, const char *option, char place[CONF_PLACE_LENGTH])
+{
+    const struct text *shown = &conf->effective;
+    size_t length = strlen(option);
+
+    /* conf_show() writes a line for each: `threads = 2 # rasad.conf:7`. */
+    (void)snprintf(place, CONF_PLACE_LENGTH, "%s", conf->path);
+    for (size_t at = 0; at < shown->length;) {
+        const char *line = shown->at + at, *end = memchr(line, '\n', shown->length - at);
+        const char *origin = end != NULL ? memrchr(line, '#', (size_t)(end - line)) : NULL;
+
+        if (origin == NULL)
+            return;
+        if (strncmp(line, option, length) == 0 && strncmp(line + length, " = ", 3) == 0 &&
+            strncmp(origin, "# default", 9) != 0)
+            (void)snprintf(place, CONF_PLACE_LENGTH, "%.*s", (int)(end - origin) - 2, origin + 2);
+        at = (size_t)(end - shown->at) + 1;
+    }
+}
+
 static void metric_free(struct conf_metric *metric)
 {
-    conf_plugin_release(metric->plugin, metric->config);
+    conf_plugin_release(&metric->aggregate);
     for (size_t i = 0; i < metric->label_count; i++)
         free(metric->labels[i]);
     free(metric->labels);
@@ -528,10 +621,12 @@ void conf_free(struct conf *conf)
     for (size_t i = 0; i < conf->plugin_path_count; i++)
         free(conf->plugin_path[i]);
     free(conf->plugin_path);
+    free(conf->path);
     free(conf->listen.address);
     free(conf->http.address);
     free(conf->state_dir);
     free(conf->admin_socket);
+    free(conf->crash_folder);
     free(conf->agent_label);
     text_free(&conf->effective);
     free(conf);

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "aggregate.h"
 #include "base/error.h"
 #include "base/text.h"
 #include "plugin.h"
@@ -18,6 +19,9 @@ struct conf_listen {
     char *address; /* a host, or "unix:PATH" */
     uint16_t port; /* 0: a free one */
 };
+
+/* Labels that a metric can declare: as many as a sample can set. */
+#define CONF_MOST_LABELS 64
 
 /* One `metric` section. */
 struct conf_metric {
@@ -30,19 +34,21 @@ struct conf_metric {
     int64_t expire_ns; /* 0: never */
     uint64_t max_series;
     uint64_t max_families;
-    const struct plugin *plugin;
-    void *config; /* the plugin's config struct, configured; NULL if it has none */
-    char *file;   /* where the section begins */
+    struct aggregate aggregate; /* its plugin under its options */
+    bool is_blamed;             /* isolated since the plugin crashed the server, not as it is set */
+    char *file;                 /* where the section begins */
     int line;
 };
 
 struct conf {
+    char *path; /* of the main file */
     struct conf_listen listen;
     struct conf_listen http;
     char **plugin_path;
     size_t plugin_path_count;
     char *state_dir;
     char *admin_socket;
+    char *crash_folder;          /* where crashes are noted; NULL: nowhere */
     char *agent_label;           /* "" merges all senders */
     int threads;                 /* 0: one a core */
     size_t max_message;          /* bytes */
@@ -57,13 +63,27 @@ struct conf {
 
 /*
  * Reads the file and what it includes. On false `*out` is untouched and `report` holds one line for
- * every error: `FILE:LINE: what is wrong (what to write)`.
+ * every error: `FILE:LINE: what is wrong (what to write)`. Plugins that `running` (NULL: nothing)
+ * has are shared with it if their files are the same to the byte, and others are vetted before they
+ * are loaded (plugin.h; NULL: they are not).
  */
-bool conf_read(const char *path, struct conf **out, struct text *report);
+bool conf_read(const char *path, const struct conf *running, plugin_vet *vet, struct conf **out,
+               struct text *report);
+
+/* Lets the isolated metrics work in this house, before a sample of theirs comes. */
+bool conf_begin(struct conf *conf, const struct isolate_house *house, struct rasad_error *error);
+
+/* Room for what conf_place_of() writes, with its NUL. */
+#define CONF_PLACE_LENGTH 512
+
+/* Where the conf sets an option that stands outside of sections: "FILE:LINE", or the main file's
+ * path if it doesn't. */
+void conf_place_of(const struct conf *conf, const char *option, char place[CONF_PLACE_LENGTH]);
 
 /* The effective conf with defaults, itself a valid conf (rasadd -T). */
 void conf_print(const struct conf *conf, struct text *out);
 
+/* Frees it, and unloads the plugins that no other conf has. NULL is fine. */
 void conf_free(struct conf *conf);
 
 /* The name of a family made of a JSON key: each byte that is not legal becomes '_', a leading digit

@@ -78,6 +78,12 @@ static bool is_repeated(const struct conf_statement *labels, size_t i)
 
 static void check_labels(struct conf_tree *tree, const struct conf_statement *labels)
 {
+    if (labels != NULL && labels->value_count > CONF_MOST_LABELS) {
+        conf_complain(tree, labels->file, labels->line,
+                      "%zu labels are more than the %d that a metric can have (remove some)",
+                      labels->value_count, CONF_MOST_LABELS);
+        return;
+    }
     for (size_t i = 0; labels != NULL && i < labels->value_count; i++) {
         const struct conf_value *value = &labels->values[i];
         const char *fault = fault_of_label(value->text);
@@ -148,7 +154,7 @@ static size_t stem_length(const struct conf_metric *metric)
 {
     size_t length = strlen(metric->name);
 
-    if (metric->plugin->api.kind == RASAD_COUNTER && length > 6 &&
+    if (metric->aggregate.plugin->api.kind == RASAD_COUNTER && length > 6 &&
         strcmp(metric->name + length - 6, "_total") == 0)
         length -= 6;
     return length;
@@ -162,7 +168,7 @@ static bool add_claims(struct claims *claims, const struct conf_metric *metric, 
         [RASAD_HISTOGRAM] = {"", "_bucket", "_sum", "_count", "_created"},
         [RASAD_SUMMARY] = {"", "_sum", "_count", "_created"},
     };
-    const char *const *suffix = suffixes[metric->plugin->api.kind];
+    const char *const *suffix = suffixes[metric->aggregate.plugin->api.kind];
     int length = (int)stem_length(metric);
 
     for (size_t i = 0; i < MOST_SAMPLES && suffix[i] != NULL; i++) {
@@ -240,7 +246,7 @@ void conf_names_check_clashes(struct conf_tree *tree, const struct conf_statemen
         return;
     }
     for (size_t i = 0; i < count; i++) {
-        if (metrics[i].name != NULL && metrics[i].plugin != NULL &&
+        if (metrics[i].name != NULL && metrics[i].aggregate.plugin != NULL &&
             !add_claims(&claims, &metrics[i], i)) {
             tree->failed = true;
             return;

@@ -2,12 +2,13 @@
 #pragma once
 /*
  * conf_plugin: what a `metric` section may hold beyond the options that all of them have: the
- * option table of its plugin, and the config struct that it fills. Inside of conf.
+ * option table of its plugin, and the config struct that it fills.
  * Threads: as conf_schema. Memory: as said below.
  */
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "aggregate.h"
 #include "base/conf_schema.h"
 #include "plugin.h"
 
@@ -19,13 +20,13 @@ bool conf_plugin_rows(const struct plugin *plugin, const struct rasad_option *co
                       struct rasad_option **rows, size_t *row_count, struct rasad_error *error);
 
 /*
- * Makes the plugin's config struct from its rows and the section, and has the plugin check it.
- * `*config` is NULL if the plugin has none; it ends with conf_plugin_release(). On false the tree
- * has the complaint.
+ * Makes the aggregate of aggregate->plugin under the section's options, which are its rows, and has
+ * the plugin check them; an isolated one in its worker, which may take `timeout_ns` for a batch. It
+ * ends with conf_plugin_release(), even on false, when the tree has the complaint.
  */
 bool conf_plugin_configure(struct conf_tree *tree, const struct conf_statement *section,
-                           const struct plugin *plugin, const struct rasad_option *rows,
-                           size_t row_count, void **config);
+                           const struct rasad_option *rows, size_t row_count, int64_t timeout_ns,
+                           struct aggregate *aggregate);
 
-/* Ends a config struct; NULL is fine. */
-void conf_plugin_release(const struct plugin *plugin, void *config);
+/* Ends an aggregate, also one of zeros. */
+void conf_plugin_release(struct aggregate *aggregate);

@@ -136,6 +136,15 @@ static void add_point(struct text *out, const char *name, uint32_t kind, struct 
     }
 }
 
+/* Makes the labels those of the sub-series that begins with this point. */
+static void begin_sub_series(struct text *labels, size_t own, const struct point_set *points,
+                             const struct point *label)
+{
+    labels->length = own;
+    exposition_label(labels, points->labels.at + label->label_name,
+                     points->labels.at + label->label_value, label->label_value_length);
+}
+
 void exposition_series(struct text *out, const char *name, uint32_t kind, struct text *labels,
                        const struct point_set *points)
 {
@@ -144,13 +153,26 @@ void exposition_series(struct text *out, const char *name, uint32_t kind, struct
     for (size_t i = 0; i < points->count; i++) {
         const struct point *point = &points->at[i];
 
-        if (point->type == RASAD_POINT_LABEL) {
-            labels->length = own;
-            exposition_label(labels, points->labels.at + point->label_name,
-                             points->labels.at + point->label_value, point->label_value_length);
-            continue;
-        }
-        add_point(out, name, kind, labels, point, i > 0 ? &points->at[i - 1] : NULL);
+        if (point->type == RASAD_POINT_LABEL)
+            begin_sub_series(labels, own, points, point);
+        else
+            add_point(out, name, kind, labels, point, i > 0 ? &points->at[i - 1] : NULL);
+    }
+    labels->length = own;
+}
+
+void exposition_created(struct text *out, const char *name, struct text *labels,
+                        const struct point_set *points, double seconds)
+{
+    size_t own = labels->length;
+
+    for (size_t i = 0; i < points->count; i++) {
+        const struct point *point = &points->at[i];
+
+        if (point->type == RASAD_POINT_LABEL)
+            begin_sub_series(labels, own, points, point);
+        else if (i == 0 || point[-1].type == RASAD_POINT_LABEL)
+            exposition_number(out, name, "_created", labels, seconds);
     }
     labels->length = own;
 }

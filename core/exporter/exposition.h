@@ -30,3 +30,7 @@ void exposition_count(struct text *out, const char *name, const char *suffix,
  * restored. */
 void exposition_series(struct text *out, const char *name, uint32_t kind, struct text *labels,
                        const struct point_set *points);
+
+/* The lines of one series in its _created family, one for each sub-series. `labels` likewise. */
+void exposition_created(struct text *out, const char *name, struct text *labels,
+                        const struct point_set *points, double seconds);

@@ -4,19 +4,13 @@
 #include <microhttpd.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include "base/address.h"
 #include "base/scoped.h"
 #include "exporter/exposition.h"
 #include "exporter/page.h"
 
 /* Threads that answer: a long scrape must not hold up the others. */
 #define THREADS 4
-
-/* A name may resolve to several addresses. */
-#define MOST_ADDRESSES 8
 
 /* Seconds without progress after which a connection is closed. */
 #define IDLE_SECONDS 120
@@ -26,11 +20,10 @@
 
 struct http {
     struct scrape_source *source;
-    const struct log *log;
     _Atomic bool ready;
-    const char *unix_path; /* lent by the conf; NULL for TCP */
-    struct MHD_Daemon *daemons[MOST_ADDRESSES];
-    size_t count;
+    struct sockets sockets;
+    struct MHD_Daemon *daemons[SOCKETS_MOST];
+    size_t served; /* sockets that have their daemon */
 };
 
 /* What a request names with name[]. */
@@ -173,6 +166,7 @@ static size_t unescape(void *context, struct MHD_Connection *connection, char *t
     return length;
 }
 
+/* The daemon owns its socket once it serves. */
 static bool serve(struct http *http, int fd, unsigned connections, struct rasad_error *error)
 {
     struct MHD_Daemon *daemon = MHD_start_daemon(
@@ -184,51 +178,35 @@ static bool serve(struct http *http, int fd, unsigned connections, struct rasad_
 
     if (daemon == NULL)
         return rasad_fail(error, "cannot start the HTTP server");
-    http->daemons[http->count++] = daemon;
+    http->daemons[http->served++] = daemon;
     return true;
 }
 
-/* Opens the sockets; the daemons own them once they serve. */
-static bool listen_and_serve(struct http *http, const struct conf_listen *listen,
-                             unsigned connections, struct rasad_error *error)
-{
-    const char *path = strncmp(listen->address, "unix:", 5) == 0 ? listen->address + 5 : NULL;
-    char text[ADDRESS_LENGTH];
-    int fds[MOST_ADDRESSES];
-    size_t count = 1;
-
-    if (path != NULL
-            ? !address_listen_unix(path, &fds[0], error)
-            : !address_listen(listen->address, listen->port, fds, MOST_ADDRESSES, &count, error))
-        return false;
-    http->unix_path = path;
-    for (size_t i = 0; i < count; i++) {
-        if (!serve(http, fds[i], connections, error)) {
-            for (; i < count; i++)
-                close_at(&fds[i]);
-            return false;
-        }
-        address_local(fds[i], text);
-        log_info(http->log, "serving", log_text("address", text));
-    }
-    return true;
-}
-
-bool http_open(const struct conf_listen *listen, unsigned connections, struct scrape_source *source,
+bool http_open(struct sockets *sockets, unsigned connections, struct scrape_source *source,
                const struct log *log, struct http **out, struct rasad_error *error)
 {
     struct http *http = calloc(1, sizeof *http);
 
-    if (http == NULL)
+    if (http == NULL) {
+        sockets_close(sockets);
         return rasad_fail_memory(error);
-    http->source = source;
-    http->log = log;
-    if (!listen_and_serve(http, listen, connections, error)) {
-        http_close(http);
-        return false;
     }
+    http->source = source;
+    http->sockets = sockets_take(sockets);
+    for (size_t i = 0; i < http->sockets.count; i++) {
+        if (!serve(http, http->sockets.fds[i], connections, error)) {
+            http_close(http);
+            return false;
+        }
+    }
+    sockets_log(&http->sockets, "serving", log);
     *out = http;
     return true;
+}
+
+const struct sockets *http_sockets(const struct http *http)
+{
+    return &http->sockets;
 }
 
 void http_set_ready(struct http *http, bool ready)
@@ -240,9 +218,10 @@ void http_close(struct http *http)
 {
     if (http == NULL)
         return;
-    for (size_t i = 0; i < http->count; i++)
+    for (size_t i = 0; i < http->served; i++) {
         MHD_stop_daemon(http->daemons[i]);
-    if (http->unix_path != NULL)
-        (void)unlink(http->unix_path);
+        http->sockets.fds[i] = -1;
+    }
+    sockets_close(&http->sockets);
     free(http);
 }

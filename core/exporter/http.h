@@ -11,15 +11,18 @@
 
 #include "base/error.h"
 #include "base/log.h"
-#include "conf/conf.h"
 #include "exporter/scrape.h"
+#include "sockets.h"
 
 struct http;
 
-/* Listens and serves from now on; `connections` is the most at once. To be ended with
- * http_close(). */
-bool http_open(const struct conf_listen *listen, unsigned connections, struct scrape_source *source,
+/* Serves at these sockets, which are its own from now on, even on false; `connections` is the most
+ * at once. To be ended with http_close(). */
+bool http_open(struct sockets *sockets, unsigned connections, struct scrape_source *source,
                const struct log *log, struct http **out, struct rasad_error *error);
+
+/* The sockets that it serves at. */
+const struct sockets *http_sockets(const struct http *http);
 
 /* Whether /-/ready says so. */
 void http_set_ready(struct http *http, bool ready);

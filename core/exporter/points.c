@@ -162,8 +162,8 @@ static bool is_repeated(const struct point_set *set, size_t i)
     return false;
 }
 
-/* Sub-series' labels come from a plugin: legal, none that a format or the series itself uses, and
- * each but once. */
+/* Sub-series' labels come from a plugin: legal, none that a format or the series itself uses, not
+ * empty, which would be no label, and each but once. */
 static bool is_label(const struct point_set *set, size_t i, const struct text *taken)
 {
     const struct point *point = &set->at[i];
@@ -178,7 +178,8 @@ static bool is_label(const struct point_set *set, size_t i, const struct text *t
         if (strcmp(taken->at + at, name) == 0)
             return false;
     }
-    return utf8_valid(set->labels.at + point->label_value, point->label_value_length) &&
+    return point->label_value_length > 0 &&
+           utf8_valid(set->labels.at + point->label_value, point->label_value_length) &&
            !is_repeated(set, i);
 }
 

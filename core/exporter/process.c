@@ -85,6 +85,13 @@ static double limit(int resource)
     return (double)limits.rlim_cur;
 }
 
+uint64_t process_resident_bytes(void)
+{
+    double stat[STAT_FIELDS];
+
+    return read_stat(stat) ? (uint64_t)stat[STAT_RSS] * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
+}
+
 void process_metrics(struct text *out, const struct filter *filter)
 {
     double stat[STAT_FIELDS];

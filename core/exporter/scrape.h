@@ -15,16 +15,25 @@
 #include "shard.h"
 #include "view.h"
 
+/* What became of the confs so far. */
+struct reloads {
+    _Atomic uint64_t succeeded;
+    _Atomic uint64_t failed;
+    _Atomic bool last_succeeded;     /* at the start it did */
+    _Atomic int64_t last_success_ns; /* wall */
+    _Atomic uint64_t leaked;         /* replaced plugins that glibc could not unload */
+};
+
 /* Where a scrape finds what it shows. */
 struct scrape_source {
-    const struct conf *conf;
+    const struct conf *conf; /* another one after a reload; between view_begin() and view_end() */
     struct families *families;
     struct view *view;
     struct publisher *publisher;
     struct shard *shards;
     struct shard_common *common;
     const _Atomic uint64_t *refused_connections; /* beyond the limit of descriptors */
-    const _Atomic uint64_t *failed_reloads;
+    const struct reloads *reloads;
     int64_t start_ns; /* wall, of the server */
     struct timing took;
 };

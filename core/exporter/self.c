@@ -105,6 +105,8 @@ static void add_by_family(struct self *self, const char *name, const char *type,
     for (uint32_t id = 0; id < count; id++) {
         const struct family *family = families_at(self->source->families, id);
 
+        if (family == NULL)
+            continue;
         label(self, "metric", family->name);
         sample(self, value(self, family));
     }
@@ -238,18 +240,31 @@ static void add_build(struct self *self)
         (void)snprintf(abi, sizeof abi, "%u", plugin->api.abi);
         label(self, "abi", abi);
         label(self, "path", plugin->path);
+        if (plugin_is_isolated(plugin))
+            label(self, "isolated", "true");
         sample(self, 1);
     }
 }
 
 static void add_reloads(struct self *self)
 {
-    if (!begin(self, "rasad_reloads_total", "counter", "Reloads of the conf, by result."))
-        return;
-    label(self, "result", "success");
-    sample(self, 0); /* this version has none: SIGHUP is answered with a failure */
-    label(self, "result", "failure");
-    sample(self, counter_read(self->source->failed_reloads));
+    const struct reloads *reloads = self->source->reloads;
+
+    if (begin(self, "rasad_reloads_total", "counter", "Reloads of the conf, by result.")) {
+        label(self, "result", "success");
+        sample(self, counter_read(&reloads->succeeded));
+        label(self, "result", "failure");
+        sample(self, counter_read(&reloads->failed));
+    }
+    if (begin(self, "rasad_config_last_reload_successful", "gauge",
+              "Whether the conf was applied when it was last read."))
+        sample(self, atomic_load(&reloads->last_succeeded) ? 1 : 0);
+    if (begin(self, "rasad_config_last_reload_success_timestamp_seconds", "gauge",
+              "When a conf was last applied, in seconds since 1970."))
+        sample_number(self, clock_seconds(atomic_load(&reloads->last_success_ns)));
+    if (begin(self, "rasad_plugin_leaked_generations", "gauge",
+              "Replaced plugins that could not be unloaded."))
+        sample(self, counter_read(&reloads->leaked));
 }
 
 void self_metrics(struct scrape_source *source, const struct filter *filter, struct text *out)

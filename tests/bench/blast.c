@@ -3,18 +3,21 @@
  * blast: pours a file of messages into a server, as fast as it takes them, over several connections
  * at once, and waits until the server has closed them all, so until it has handled every byte.
  *
- *   blast PORT CONNECTIONS TIMES FILE      each connection sends the file TIMES times
- *   blast PORT CONNECTIONS 60s FILE        ... or over and over for that many seconds
+ *   blast PORT CONNECTIONS TIMES FILE        each connection sends the file TIMES times
+ *   blast PORT CONNECTIONS 60s FILE          ... or over and over for that many seconds
+ *   blast PORT CONNECTIONS 60s FILE AGENT    ... as AGENT-0, AGENT-1, …, each with a stream, so
+ * that its messages are numbered and acknowledged
  *
- * Only to 127.0.0.1. It prints one line of JSON: {"seconds": 1.25, "files": 800, "bytes":
- * 16384000}, files and bytes over all connections. The file is mapped, so sending costs little but
- * the copy.
+ * SIGTERM ends it sooner, after whole files. Only to 127.0.0.1. It prints one line of JSON:
+ * {"seconds": 1.25, "files": 800, "bytes": 16384000}, files and bytes over all connections. The
+ * file is mapped, so sending costs little but the copy.
  */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -34,17 +37,26 @@ struct load {
     uint16_t port;
     const char *bytes;
     size_t size;
-    uint64_t times;  /* each; UINT64_MAX: until ends_ns */
-    int64_t ends_ns; /* steady; INT64_MAX: never */
+    uint64_t times;    /* each; UINT64_MAX: until ends_ns */
+    int64_t ends_ns;   /* steady; INT64_MAX: never */
+    const char *agent; /* NULL: the senders have no names */
 };
 
 struct sender {
     const struct load *load;
+    size_t index;
     pthread_t thread;
     uint64_t sent;      /* whole files */
     const char *failed; /* what went wrong, or NULL */
     int error;          /* the errno of that */
 };
+
+static _Atomic bool ended; /* by SIGTERM */
+
+static void end(int signal)
+{
+    ended = true;
+}
 
 static bool fail(struct sender *sender, const char *what)
 {
@@ -89,6 +101,20 @@ static void take_replies(int fd)
         continue;
 }
 
+/* Says who it is, if it has a name. */
+static bool say_hello(int fd, const struct sender *sender)
+{
+    char hello[256];
+    int length;
+
+    if (sender->load->agent == NULL)
+        return true;
+    length = snprintf(hello, sizeof hello,
+                      "{\"@hello\": {\"agent\": \"%.100s-%zu\", \"stream\": \"%032zx\"}}\n",
+                      sender->load->agent, sender->index, sender->index + 1);
+    return send_all(fd, hello, (size_t)length);
+}
+
 static bool pour(struct sender *sender)
 {
     const struct load *load = sender->load;
@@ -99,7 +125,9 @@ static bool pour(struct sender *sender)
 
     if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address) != 0)
         return fail(sender, "connect");
-    while (sender->sent < load->times && clock_steady_ns() < load->ends_ns) {
+    if (!say_hello(fd, sender))
+        return fail(sender, "hello");
+    while (sender->sent < load->times && clock_steady_ns() < load->ends_ns && !ended) {
         if (!send_all(fd, load->bytes, load->size))
             return fail(sender, "send");
         take_replies(fd);
@@ -171,11 +199,12 @@ int main(int argc, char **argv)
 {
     static struct sender senders[MAX_CONNECTIONS];
     struct load load = {.times = UINT64_MAX, .ends_ns = INT64_MAX};
-    size_t count = argc == 5 ? strtoul(argv[2], NULL, 10) : 0;
+    size_t count = argc == 5 || argc == 6 ? strtoul(argv[2], NULL, 10) : 0;
     int64_t began_ns = clock_steady_ns();
 
     if (count < 1 || count > MAX_CONNECTIONS)
-        return (void)fprintf(stderr, "usage: blast PORT CONNECTIONS TIMES|SECONDSs FILE\n"), 64;
+        return (void)fprintf(stderr, "usage: blast PORT CONNECTIONS TIMES|SECONDSs FILE [AGENT]\n"),
+               64;
     load.port = (uint16_t)strtoul(argv[1], NULL, 10);
     if (strchr(argv[3], 's') != NULL)
         load.ends_ns = began_ns + strtol(argv[3], NULL, 10) * NS_PER_S;
@@ -183,8 +212,10 @@ int main(int argc, char **argv)
         load.times = strtoull(argv[3], NULL, 10);
     if (!map_file(argv[4], &load))
         return perror(argv[4]), 1;
+    load.agent = argv[5]; /* NULL if there is none */
+    (void)signal(SIGTERM, end);
     for (size_t i = 0; i < count; i++)
-        senders[i].load = &load;
+        senders[i] = (struct sender){.load = &load, .index = i};
     if (!pour_all(senders, count))
         return (void)fprintf(stderr, "blast: cannot start %zu threads\n", count), 1;
     return report(senders, count, clock_steady_ns() - began_ns);

@@ -145,9 +145,8 @@ static const struct {
      "s, m, h, d)\n",
      "sizes and durations"},
     {"listen { address = \"unix:\" }\nadmin_socket = \"\"",
-     "C:2: \"address\" has no path (write address = \"…/rasad.sock\")\n"
-     "C:3: \"admin_socket\" has no path (write admin_socket = \"…/rasad.sock\")\n",
-     "paths of sockets"},
+     "C:2: \"address\" has no path (write address = \"…/rasad.sock\")\n",
+     "paths of sockets; no admin socket is fine"},
 };
 
 static void write_conf(const char *folders, const char *input)
@@ -170,7 +169,7 @@ static void check_case(size_t i)
     bool fine;
 
     write_conf(FOLDERS, cases[i].input);
-    fine = conf_read("C", &conf, &report);
+    fine = conf_read("C", NULL, NULL, &conf, &report);
     if (cases[i].report == NULL) {
         assert_false(fine);
         assert_non_null(strstr(text_end(&report), "C:2: "));
@@ -191,7 +190,7 @@ static void read_fine(const char *folders, const char *input, struct conf **conf
     SCOPED(text_free) struct text report = {0};
 
     write_conf(folders, input);
-    if (!conf_read("C", conf, &report))
+    if (!conf_read("C", NULL, NULL, conf, &report))
         fail_msg("%s\nreport:\n%s", input, text_end(&report));
 }
 
@@ -241,7 +240,7 @@ static void test_what_is_written_holds(void **unused)
     metric = &conf->metrics[0];
     assert_string_equal(metric->key, "a b");
     assert_string_equal(metric->name, "a_b");
-    assert_string_equal(metric->help, metric->plugin->api.help);
+    assert_string_equal(metric->help, metric->aggregate.plugin->api.help);
     assert_false(metric->is_glob);
     assert_int_equal(metric->label_count, 2);
     assert_string_equal(metric->labels[1], "q");
@@ -281,7 +280,7 @@ static void test_a_plugin_gets_its_presets_and_values(void **unused)
         " must = \"y\" number = -inf integer = 10 flag = off text = \"\" span = 1500ms "
         "numbers = {} texts = one }",
         &conf);
-    config = conf->metrics[0].config;
+    config = conf->metrics[0].aggregate.config;
     assert_true(config->number == 0.5 && config->integer == 7 && config->flag);
     assert_string_equal(config->text, "a, b");
     assert_true(config->span == INT64_C(90000000000));
@@ -289,7 +288,7 @@ static void test_a_plugin_gets_its_presets_and_values(void **unused)
     assert_true(config->texts.count == 2);
     assert_string_equal(config->texts.at[0], "x");
     assert_string_equal(config->derived, "x"); /* configure() was called after all that */
-    config = conf->metrics[1].config;
+    config = conf->metrics[1].aggregate.config;
     assert_true(config->number == -INFINITY && config->integer == 10 && !config->flag);
     assert_string_equal(config->text, "");
     assert_true(config->span == INT64_C(1500000000));
@@ -334,12 +333,31 @@ static void test_the_effective_conf_is_a_conf_and_means_the_same(void **unused)
     }
 }
 
+static void test_a_metric_has_no_more_labels_than_a_sample_can_set(void **unused)
+{
+    SCOPED(text_free) struct text text = {0}, report = {0};
+    SCOPED(conf_free_at) struct conf *conf = NULL;
+    struct conf *none = NULL;
+
+    text_add_string(&text, "metric \"a\" { plugin = \"gauge\" labels = { l0");
+    for (int i = 1; i < 64; i++)
+        text_printf(&text, ", l%d", i);
+    text_add_string(&text, " } }");
+    read_fine(FOLDERS, text_end(&text), &conf);
+    text.length -= 4;
+    text_add_string(&text, ", l64 } }");
+    write_conf(FOLDERS, text_end(&text));
+    assert_false(conf_read("C", NULL, NULL, &none, &report));
+    assert_string_equal(text_end(&report), "C:2: 65 labels are more than the 64 that a metric can "
+                                           "have (remove some)\n");
+}
+
 static void test_a_missing_file_is_an_error(void **unused)
 {
     SCOPED(text_free) struct text report = {0};
     struct conf *conf = NULL;
 
-    assert_false(conf_read("gone", &conf, &report));
+    assert_false(conf_read("gone", NULL, NULL, &conf, &report));
     assert_string_equal(text_end(&report), "gone:1: cannot open \"gone\": No such file or "
                                            "directory (is its name right?)\n");
     assert_null(conf);
@@ -403,6 +421,7 @@ int main(void)
         cmocka_unit_test(test_what_is_written_holds),
         cmocka_unit_test(test_a_plugin_gets_its_presets_and_values),
         cmocka_unit_test(test_the_effective_conf_is_a_conf_and_means_the_same),
+        cmocka_unit_test(test_a_metric_has_no_more_labels_than_a_sample_can_set),
         cmocka_unit_test(test_a_missing_file_is_an_error),
         cmocka_unit_test(test_names_are_made_legal),
         cmocka_unit_test(test_the_shipped_conf_is_right),

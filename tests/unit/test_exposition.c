@@ -68,6 +68,12 @@ static void no_label(struct rasad_writer *w)
     rasad_write_gauge(w, 1);
 }
 
+static void empty_label(struct rasad_writer *w)
+{
+    rasad_write_label(w, "l", "");
+    rasad_write_gauge(w, 1);
+}
+
 static void bad_utf8(struct rasad_writer *w)
 {
     rasad_write_label(w, "l", "\xff");
@@ -88,6 +94,15 @@ static void one_counter(struct rasad_writer *w)
 static void fraction_counter(struct rasad_writer *w)
 {
     rasad_write_counter(w, 1e15 + 0.5);
+}
+
+static void labelled_counters(struct rasad_writer *w)
+{
+    rasad_write_label(w, "value", "a");
+    rasad_write_count(w, 2);
+    rasad_write_label(w, "value", "none");
+    rasad_write_label(w, "value", "\"\\\n");
+    rasad_write_count(w, 1);
 }
 
 static void negative_counter(struct rasad_writer *w)
@@ -194,10 +209,13 @@ static const struct {
     {RASAD_GAUGE, taken_label, NULL},
     {RASAD_GAUGE, label_twice, NULL},
     {RASAD_GAUGE, no_label, NULL},
+    {RASAD_GAUGE, empty_label, NULL},
     {RASAD_GAUGE, bad_utf8, NULL},
     {RASAD_GAUGE, endless, NULL},
     {RASAD_COUNTER, one_counter, "x_total{a=\"b\"} 18446744073709551615\n"},
     {RASAD_COUNTER, fraction_counter, "x_total{a=\"b\"} 1000000000000000.5\n"},
+    {RASAD_COUNTER, labelled_counters,
+     "x_total{a=\"b\",value=\"a\"} 2\nx_total{a=\"b\",value=\"\\\"\\\\\\n\"} 1\n"},
     {RASAD_COUNTER, negative_counter, NULL},
     {RASAD_COUNTER, nan_counter, NULL},
     {RASAD_COUNTER, one_gauge, NULL},
@@ -253,6 +271,35 @@ static void test_points_that_fit_are_written_and_others_are_not(void **state)
     text_free(&taken);
 }
 
+static void test_each_sub_series_says_when_it_was_created(void **state)
+{
+    static const struct {
+        void (*render)(struct rasad_writer *w);
+        const char *lines;
+    } rows[] = {
+        {nothing, ""},
+        {one_counter, "x_created{a=\"b\"} 1.5\n"},
+        {histogram, "x_created{a=\"b\"} 1.5\n"}, /* once, for all of its points */
+        {labelled_counters, "x_created{a=\"b\",value=\"a\"} 1.5\n"
+                            "x_created{a=\"b\",value=\"\\\"\\\\\\n\"} 1.5\n"},
+    };
+    struct point_set points = point_set_make();
+    struct text out = {0}, labels = {0};
+
+    exposition_label(&labels, "a", "b", 1);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        text_clear(&out);
+        point_set_clear(&points, 0);
+        rows[i].render(&points.writer);
+        exposition_created(&out, "x", &labels, &points, 1.5);
+        assert_string_equal(text_end(&out), rows[i].lines);
+        assert_string_equal(text_end(&labels), "a=\"b\"");
+    }
+    text_free(&out);
+    text_free(&labels);
+    point_set_free(&points);
+}
+
 static void test_help_and_labels_are_escaped_each_in_its_way(void **state)
 {
     static const char value[] = "a \"quote\", a \\ and a\nline";
@@ -293,6 +340,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_points_that_fit_are_written_and_others_are_not),
+        cmocka_unit_test(test_each_sub_series_says_when_it_was_created),
         cmocka_unit_test(test_help_and_labels_are_escaped_each_in_its_way),
         cmocka_unit_test(test_a_filter_knows_a_family_by_the_names_of_its_samples),
     };

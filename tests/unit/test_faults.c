@@ -21,6 +21,8 @@
 #include "series.h"
 #include "view.h"
 
+#include "crossing.h"
+
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
 void *__real_realloc(void *at, size_t size);
@@ -108,7 +110,7 @@ static void read_conf(bool may_fail)
 {
     struct conf *conf = NULL;
     struct text report = {0}, printed = {0};
-    bool fine = conf_read(CONF, &conf, &report);
+    bool fine = conf_read(CONF, NULL, NULL, &conf, &report);
 
     left = -1;
     if (!fine) {
@@ -199,7 +201,7 @@ static void test_taking_samples_survives_any_failed_allocation(void **state)
 {
     struct text report = {0};
 
-    assert_true(conf_read(CONF, &shared_conf, &report));
+    assert_true(conf_read(CONF, NULL, NULL, &shared_conf, &report));
     assert_true(fail_each(take_samples) > 100);
     conf_free(shared_conf);
     text_free(&report);
@@ -239,12 +241,100 @@ static void test_writing_a_page_survives_any_failed_allocation(void **state)
     assert_true(fail_each(write_page) > 5);
 }
 
+/* What a reload prepares, from and to confs in which all happens that can: metrics go on, come, go,
+ * begin anew, get another name, migrate, merge their series, and a glob has families. */
+static const struct section before[] = {{.title = "m", .labels = {"l"}, .max_series = 8},
+                                        {.title = "k"},
+                                        {.title = "s"},
+                                        {.title = "ended"},
+                                        {.title = "g*"},
+                                        {.title = NULL}};
+static const struct section after[] = {
+    {.title = "m", .plugin = &count_2},    {.title = "k", .name = "kay"},
+    {.title = "s", .plugin = &other},      {.title = "new"},
+    {.title = "g*", .labels = {"l", "m"}}, {.title = NULL}};
+static const char all_is_there[] =
+    "g1{a0} 6, g1{a1} 6, g1{a2} 6, g1{a3} 6, g2{a0} 6, g2{a1} 6, g2{a2} 6, g2{a3} 6, kay{a0} 6, "
+    "kay{a1} 6, kay{a2} 6, kay{a3} 6, m{a0} 5, m{a1} 5, m{a2} 5, m{a3} 5, m{overflow} 2, "
+    "m{overflow} 2, s{a0} 3, s{a1} 3, s{a2} 3, s{a3} 3";
+
+/* Three samples of four agents for each key. */
+static void send_all(struct crossing *crossing, bool labeled)
+{
+    static const char *const keys[] = {"m", "k", "s", "ended", "g1", "g2"};
+    char agent[16], label[16];
+
+    for (int i = 0; i < 12; i++) {
+        for (size_t k = 0; k < sizeof keys / sizeof *keys; k++) {
+            (void)snprintf(agent, sizeof agent, "a%d", i % 4);
+            (void)snprintf(label, sizeof label, "l=%d", i / 4);
+            (void)crossing_send(crossing, i % 2, keys[k], agent, labeled && k == 0 ? label : "", 1);
+        }
+    }
+    crossing_publish(crossing);
+}
+
+/* The plan and the preparation; the conf is the crossing's on true only. */
+static bool try_to_cross(struct crossing *crossing, struct made *to, struct rasad_error *error)
+{
+    struct text report = {0};
+    struct plan plan = {0};
+    bool fine = plan_make(&crossing->made->conf, &to->conf, &plan, &report);
+
+    if (!fine) {
+        assert_true(report.failed || strcmp(text_end(&report), "out of memory\n") == 0);
+        (void)rasad_fail_memory(error);
+    }
+    fine = fine && crossing_go(crossing, to, &plan, error);
+    plan_free(&plan);
+    text_free(&report);
+    return fine;
+}
+
+/* On an error nothing has changed, and what failed for want of memory goes well after that. */
+static void cross(bool may_fail)
+{
+    struct text was = {0}, is = {0};
+    struct rasad_error error = {""};
+    struct crossing *crossing;
+    struct made *to;
+    long budget = left;
+
+    left = -1;
+    crossing = crossing_new(before);
+    to = made_new(after);
+    send_all(crossing, true);
+    crossing_photo(crossing, &was);
+    left = budget;
+    if (!try_to_cross(crossing, to, &error)) {
+        left = -1;
+        assert_true(may_fail && failed);
+        assert_non_null(strstr(error.text, "out of memory"));
+        crossing_photo(crossing, &is);
+        assert_int_equal(was.length, is.length);
+        assert_memory_equal(was.at, is.at, was.length);
+        assert_true(try_to_cross(crossing, to, &error));
+    }
+    left = -1;
+    send_all(crossing, false); /* what the view had no memory for is seen with the next change */
+    assert_string_equal(crossing_show(crossing), all_is_there);
+    text_free(&was);
+    text_free(&is);
+    crossing_free(crossing);
+}
+
+static void test_preparing_a_reload_survives_any_failed_allocation(void **state)
+{
+    assert_true(fail_each(cross) > 50);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reading_the_conf_survives_any_failed_allocation),
         cmocka_unit_test(test_taking_samples_survives_any_failed_allocation),
         cmocka_unit_test(test_writing_a_page_survives_any_failed_allocation),
+        cmocka_unit_test(test_preparing_a_reload_survives_any_failed_allocation),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

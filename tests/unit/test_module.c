@@ -112,8 +112,8 @@ static void test_a_whole_plugin_is_loaded(void **state)
     plugin->api.init(NULL, &count);
     assert_true(plugin->api.update(NULL, &count, NULL, NULL));
     assert_int_equal(count, 1);
-    plugin_close(plugin);
-    plugin_close(NULL);
+    plugin_unref(plugin);
+    plugin_unref(NULL);
 }
 
 static void test_broken_plugins_are_refused_with_one_line_each(void **unused)
@@ -129,6 +129,10 @@ static void test_broken_plugins_are_refused_with_one_line_each(void **unused)
         {"small", "small", "incomplete: its struct has 64 bytes only"},
         {"no_update", "no_update", "incomplete: it has no update"},
         {"bad_kind", "bad_kind", "of kind 77, which this server doesn't know"},
+        {"nodelete", "nodelete", "made never to be unloaded (link it without -z nodelete)"},
+        {"static_tls", "static_tls",
+         "has thread-local variables of the static kind, for which a running process may have no "
+         "room (do without them)"},
         {"bad_option", "bad_option", "option \"ceiling\" lies outside the config struct"},
         {"whole", "counter", "it calls itself \"whole\" (name the file whole.so)"},
     };
@@ -177,7 +181,7 @@ static void test_a_file_cut_anywhere_is_refused_or_whole(void **state)
 
         write_file(path, bytes, cut);
         if (plugin_open(path, "whole", &plugin, &error))
-            plugin_close(plugin);
+            plugin_unref(plugin);
     }
 }
 
@@ -216,6 +220,28 @@ static void test_files_that_others_may_change_are_refused(void **state)
     check_refused(other, "whole", why);
 }
 
+static void test_a_folder_that_all_may_write_to_is_refused(void **state)
+{
+    const struct folder *folder = *state;
+    const char *path = put(folder, "whole", "whole");
+    struct rasad_error error;
+    struct plugin *plugin;
+    char why[128];
+
+    (void)snprintf(why, sizeof why, "lies in a folder that all may write to (chmod o-w %s/)",
+                   folder->path);
+    assert_int_equal(chmod(folder->path, 0777), 0);
+    check_refused(path, "whole", why);
+    assert_int_equal(chmod(folder->path, 01777), 0); /* sticky, as /tmp is: nobody can replace it */
+    if (!plugin_open(path, "whole", &plugin, &error))
+        fail_msg("%s", error.text);
+    plugin_unref(plugin);
+    assert_int_equal(chmod(folder->path, 0775), 0); /* the group's business */
+    if (!plugin_open(path, "whole", &plugin, &error))
+        fail_msg("%s", error.text);
+    plugin_unref(plugin);
+}
+
 static void test_what_was_loaded_stays_whatever_happens_to_the_file(void **state)
 {
     const char *path = put(*state, "whole", "whole");
@@ -233,7 +259,7 @@ static void test_what_was_loaded_stays_whatever_happens_to_the_file(void **state
     assert_true(plugin->api.update(NULL, &count, NULL, NULL));
     assert_int_equal(count, 3);
     assert_string_equal(plugin->api.version, "1.0");
-    plugin_close(plugin);
+    plugin_unref(plugin);
 }
 
 static void test_the_same_path_gives_the_code_that_is_there_now(void **state)
@@ -248,11 +274,11 @@ static void test_the_same_path_gives_the_code_that_is_there_now(void **state)
         fail_msg("%s", error.text);
     assert_string_equal(old->api.version, "1.0");
     assert_string_equal(((const struct rasad_plugin *)module.symbol)->version, "2.0");
-    module_close(&module);
-    plugin_close(old);
+    assert_true(module_close(&module));
+    plugin_unref(old);
     assert_true(plugin_open(put(*state, "whole", "whole"), "whole", &renewed, &error));
     assert_string_equal(renewed->api.version, "1.0"); /* a reused descriptor is not the old code */
-    plugin_close(renewed);
+    plugin_unref(renewed);
 }
 
 static void test_a_refused_file_leaves_no_descriptor(void **state)
@@ -332,6 +358,7 @@ int main(void)
         test(test_a_file_cut_anywhere_is_refused_or_whole),
         test(test_bytes_that_lie_are_refused_before_they_are_followed),
         test(test_files_that_others_may_change_are_refused),
+        test(test_a_folder_that_all_may_write_to_is_refused),
         test(test_what_was_loaded_stays_whatever_happens_to_the_file),
         test(test_the_same_path_gives_the_code_that_is_there_now),
         test(test_a_refused_file_leaves_no_descriptor),

@@ -1,122 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What each of our five plugins makes of its samples and options; the laws are in test_laws.c. */
+/* What five of our plugins make of their samples and options. The three sketches are in
+ * test_sketches.c, the laws in test_laws.c. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 
 #include <cmocka.h>
-#include <inttypes.h>
 #include <stdio.h>
 
-#include "aggregate.h"
 #include "base/text.h"
-
-#define S INT64_C(1000000000) /* a second in ns */
-#define T0 (1700000000 * S)
-
-/* A plugin under a config, with one state. */
-struct bench {
-    struct plugin *plugin;
-    void *config;
-    void *state;
-    struct points points;
-};
-
-static struct plugin *load(const char *name)
-{
-    char path[4096];
-    struct rasad_error error;
-    struct plugin *plugin;
-
-    (void)snprintf(path, sizeof path, "%s/%s.so", PLUGINS, name);
-    if (!plugin_open(path, name, &plugin, &error))
-        fail_msg("%s", error.text);
-    return plugin;
-}
-
-static void *bench_state(struct bench *bench)
-{
-    void *state = malloc(bench->plugin->api.state_size(bench->config));
-
-    assert_non_null(state);
-    bench->plugin->api.init(bench->config, state);
-    return state;
-}
-
-static struct bench *bench_new(const char *name, const struct setting *settings)
-{
-    struct bench *bench = calloc(1, sizeof *bench);
-    struct rasad_error error;
-
-    assert_non_null(bench);
-    bench->plugin = load(name);
-    if (!aggregate_configure(&bench->plugin->api, settings, &bench->config, &error))
-        fail_msg("%s", error.text);
-    bench->state = bench_state(bench);
-    return bench;
-}
-
-static void bench_free(struct bench *bench)
-{
-    free(bench->state);
-    aggregate_release(&bench->plugin->api, bench->config);
-    plugin_close(bench->plugin);
-    free(bench);
-}
-
-/* Takes a sample; NULL, or why it was refused (until the next call). */
-static const char *bench_take(struct bench *bench, struct rasad_value value)
-{
-    static struct rasad_error error;
-
-    return bench->plugin->api.update(bench->config, bench->state, &value, &error) ? NULL
-                                                                                  : error.text;
-}
-
-static const char *bench_text(struct bench *bench, const char *text)
-{
-    return bench_take(bench, value_text(text, strlen(text), T0));
-}
-
-/* What the state renders, such as "0.5:3 sum 10 count 4"; until the next call. */
-static const char *bench_render(struct bench *bench, int64_t now_ns)
-{
-    static struct text line;
-
-    text_clear(&line);
-    points_render(&bench->points, &bench->plugin->api, bench->config, bench->state, now_ns);
-    for (size_t i = 0; i < bench->points.count; i++) {
-        const struct rasad_point *p = &bench->points.at[i];
-
-        text_add_string(&line, i > 0 ? " " : "");
-        if (p->type == RASAD_POINT_BUCKET)
-            text_printf(&line, "%g:%" PRIu64, p->bound, p->count);
-        else if (p->type == RASAD_POINT_QUANTILE)
-            text_printf(&line, "%g:%.4g", p->bound, p->value);
-        else if (p->type == RASAD_POINT_TOTALS)
-            text_printf(&line, "sum %.17g count %" PRIu64, p->value, p->count);
-        else if (p->whole != 0)
-            text_printf(&line, "%" PRIu64, p->count);
-        else
-            text_printf(&line, "%.17g", p->value);
-    }
-    return text_end(&line);
-}
-
-/* A letter for the type ('=' sets, '+' changes), the number, and the second it was taken in. */
-struct step {
-    char type;
-    double number;
-    int64_t second;
-};
-
-static void bench_feed(struct bench *bench, const struct step *steps, size_t count)
-{
-    for (size_t i = 0; i < count && steps[i].type != 0; i++)
-        assert_null(
-            bench_take(bench, value_number(steps[i].type == '+' ? RASAD_CHANGE : RASAD_NUMBER,
-                                           steps[i].number, T0 + steps[i].second * S)));
-}
+#include "bench.h"
 
 /* ---- gauge --------------------------------------------------------------------------------- */
 
@@ -545,7 +438,7 @@ static void test_bad_options_are_refused(void **unused)
         assert_string_equal(fine ? "fine" : error.text,
                             cases[i].why == NULL ? "fine" : cases[i].why);
         aggregate_release(&plugin->api, config);
-        plugin_close(plugin);
+        plugin_unref(plugin);
     }
 }
 

@@ -72,8 +72,9 @@ static struct bench *bench_new(uint64_t max_series)
                                          .labels = bench->labels,
                                          .label_count = 1,
                                          .max_series = max_series,
-                                         .plugin = &plugin};
+                                         .aggregate.plugin = &plugin};
     bench->conf = (struct conf){.metrics = &bench->metric, .metric_count = 1};
+    assert_true(aggregate_open(&bench->metric.aggregate, &error));
     assert_true(families_open(&bench->families, &bench->conf, 1, &error));
     agents_open(&bench->agents);
     bench->store = malloc(sizeof *bench->store);
@@ -91,6 +92,7 @@ static void bench_free(struct bench *bench)
     families_close(&bench->families);
     free(bench->store);
     free(bench->sample);
+    free(bench->metric.aggregate.fresh);
     free(bench);
 }
 

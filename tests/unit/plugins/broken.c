@@ -29,6 +29,60 @@ __attribute__((constructor)) static void shout(void)
 }
 #endif
 
+/* For the probe: constructors that do what a plugin may not. */
+#ifdef LOADING
+#include <pthread.h>
+#include <signal.h>
+#include <unistd.h>
+
+#define MAYBE __attribute__((unused)) static
+
+MAYBE void hang(void)
+{
+    for (;;)
+        (void)pause();
+}
+
+MAYBE void crash(void)
+{
+    (void)raise(SIGSEGV);
+}
+
+MAYBE void leave(void)
+{
+    _exit(0);
+}
+
+MAYBE void *wait_for_ever(void *unused)
+{
+    hang();
+    return unused;
+}
+
+MAYBE void begin_thread(void)
+{
+    pthread_t thread;
+
+    (void)pthread_create(&thread, NULL, wait_for_ever, NULL);
+}
+
+/* A child that outlives us, unless somebody sees to it; it holds what we hold. */
+MAYBE void begin_child(void)
+{
+    if (fork() == 0)
+        hang();
+}
+
+__attribute__((constructor)) static void load(void)
+{
+    LOADING();
+}
+#endif
+
+#ifdef STATIC_TLS
+static __attribute__((tls_model("initial-exec"))) _Thread_local volatile int calls;
+#endif
+
 #ifdef UNDEFINED
 void rasad_no_such_function(void);
 #endif
@@ -63,6 +117,9 @@ static bool whole_update(const void *config, void *state, const struct rasad_val
 {
 #ifdef UNDEFINED
     rasad_no_such_function();
+#endif
+#ifdef STATIC_TLS
+    calls++;
 #endif
     ++*(uint64_t *)state;
     return true;

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "reload/changeover.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/scoped.h"
+#include "reload/transition.h"
+#include "server.h"
+
+/* How long all shards may take to come to a standstill. */
+#define PATIENCE_NS (5 * NS_PER_S)
+
+/* What a shard does in a standstill, and what came of it. */
+struct shard_work {
+    struct transition transition;
+    struct cut *cut;
+    struct rasad_error error; /* why it could not; "" if it could */
+};
+
+struct changeover {
+    struct server *server;
+    struct conf *next; /* then the old one */
+    struct families_next families;
+    struct shard_work *work; /* one a shard */
+};
+
+static struct series_store *store_of(struct changeover *changeover, int shard)
+{
+    return &changeover->server->shards[shard].ingest.store;
+}
+
+static bool task_cut(void *context, int shard)
+{
+    struct changeover *changeover = context;
+
+    changeover->work[shard].cut = series_cut(store_of(changeover, shard));
+    return changeover->work[shard].cut != NULL || rasad_fail_memory(&changeover->work[shard].error);
+}
+
+static bool task_prepare(void *context, int shard)
+{
+    struct changeover *changeover = context;
+    struct shard_work *work = &changeover->work[shard];
+
+    return transition_prepare(&work->transition, store_of(changeover, shard), &work->error);
+}
+
+static bool task_leave(void *context, int shard)
+{
+    struct changeover *changeover = context;
+
+    transition_leave(&changeover->work[shard].transition, store_of(changeover, shard));
+    return true;
+}
+
+static bool task_enter(void *context, int shard)
+{
+    struct changeover *changeover = context;
+
+    transition_enter(&changeover->work[shard].transition, store_of(changeover, shard));
+    shard_take_conf(&changeover->server->shards[shard], changeover->next);
+    return true;
+}
+
+/* All that shards have changed comes into the view first, so that they have nothing under way. */
+static bool bring_in_cuts(struct changeover *changeover)
+{
+    struct server *server = changeover->server;
+    bool fine = standstill_run(&server->common.standstill, task_cut, changeover);
+
+    publisher_take_late(&server->publisher);
+    for (int i = 0; i < server->common.shard_count; i++) {
+        if (changeover->work[i].cut != NULL)
+            view_take_shut(&server->view, TAKE(changeover->work[i].cut));
+    }
+    return fine;
+}
+
+static void forget_in_view(struct changeover *changeover)
+{
+    struct server *server = changeover->server;
+
+    for (uint32_t id = 0; id < families_count(&server->families); id++) {
+        const struct family *family = families_at(&server->families, id);
+        const struct next_family *next = family != NULL ? family->next : NULL;
+
+        if (next == NULL || next->migrates || next->relabels)
+            view_drop_family(&server->view, id);
+    }
+}
+
+static void show_in_view(struct changeover *changeover)
+{
+    for (int i = 0; i < changeover->server->common.shard_count; i++) {
+        const struct transition *transition = &changeover->work[i].transition;
+
+        for (size_t j = 0; j < transition->count; j++) {
+            if (transition->at[j].new != NULL)
+                view_add(&changeover->server->view, transition->at[j].new);
+        }
+    }
+}
+
+/* From here on nothing can fail. */
+static void commit(struct changeover *changeover)
+{
+    struct server *server = changeover->server;
+    struct conf *old = server->conf;
+
+    forget_in_view(changeover);
+    (void)standstill_run(&server->common.standstill, task_leave, changeover);
+    families_commit(&server->families, &changeover->families);
+    server->conf = changeover->next;
+    server->common.conf = changeover->next;
+    server->source.conf = changeover->next;
+    (void)standstill_run(&server->common.standstill, task_enter, changeover);
+    show_in_view(changeover);
+    changeover->next = old;
+}
+
+/* A line of the report. */
+static bool fail(const char *text, struct text *report)
+{
+    text_printf(report, "%s\n", text);
+    return false;
+}
+
+/* The reasons of all shards that could not, once each. */
+static void report_shards(const struct changeover *changeover, struct text *report)
+{
+    for (int i = 0; i < changeover->server->common.shard_count; i++) {
+        const char *text = changeover->work[i].error.text;
+        bool told = text[0] == '\0';
+
+        for (int j = 0; j < i; j++)
+            told |= strcmp(changeover->work[j].error.text, text) == 0;
+        if (!told)
+            (void)fail(text, report);
+    }
+}
+
+/* All shards stand still, and the view is shut. */
+static bool change_all(struct changeover *changeover, const struct plan *plan, struct text *report)
+{
+    struct server *server = changeover->server;
+    struct rasad_error error = {""};
+
+    if (!bring_in_cuts(changeover)) {
+        report_shards(changeover, report);
+        return false;
+    }
+    if (!families_prepare(&server->families, changeover->next, plan, &changeover->families, &error))
+        return fail(error.text, report);
+    if (!changeover->families.moves ||
+        standstill_run(&server->common.standstill, task_prepare, changeover)) {
+        commit(changeover);
+        return true;
+    }
+    for (int i = 0; i < server->common.shard_count; i++)
+        transition_abort(&changeover->work[i].transition);
+    families_abort(&server->families, &changeover->families);
+    report_shards(changeover, report);
+    return false;
+}
+
+/* The shards stand still, if all of them come. */
+static bool stand_still(struct changeover *changeover, const struct plan *plan, struct text *report)
+{
+    struct server *server = changeover->server;
+    struct standstill *standstill = &server->common.standstill;
+    bool fine;
+
+    standstill_want(standstill);
+    shards_wake(server->shards, server->common.shard_count);
+    if (!standstill_begin(standstill, clock_steady_ns() + PATIENCE_NS))
+        return fail("a plugin keeps a thread of the server busy (try again)", report);
+    fine = change_all(changeover, plan, report);
+    standstill_end(standstill);
+    return fine;
+}
+
+static void changeover_free(struct changeover *changeover)
+{
+    for (int i = 0; changeover->work != NULL && i < changeover->server->common.shard_count; i++)
+        transition_free(&changeover->work[i].transition);
+    free(changeover->work);
+}
+
+bool changeover_run(struct server *server, struct conf **conf, const struct plan *plan,
+                    int64_t *paused_ns, struct text *report)
+{
+    SCOPED(changeover_free)
+    struct changeover changeover = {
+        .server = server,
+        .next = *conf,
+        .work = calloc((size_t)server->common.shard_count, sizeof *changeover.work),
+    };
+    int64_t start_ns;
+    bool fine;
+
+    if (changeover.work == NULL)
+        return fail("out of memory", report);
+    publisher_pause(&server->publisher);
+    view_shut(&server->view);
+    start_ns = clock_steady_ns();
+    fine = stand_still(&changeover, plan, report);
+    *paused_ns = clock_steady_ns() - start_ns;
+    view_end(&server->view);
+    publisher_resume(&server->publisher);
+    *conf = changeover.next;
+    return fine;
+}

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sockets.h"
+
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/address.h"
+#include "base/scoped.h"
+
+static const char unix_prefix[] = "unix:";
+
+static bool open_unix(const char *path, struct sockets *sockets, struct rasad_error *error)
+{
+    if ((sockets->unix_path = strdup(path)) == NULL)
+        return rasad_fail_memory(error);
+    if (address_listen_unix(path, &sockets->fds[0], error)) {
+        sockets->count = 1;
+        return true;
+    }
+    free(sockets->unix_path); /* the socket there, if any, is another's */
+    sockets->unix_path = NULL;
+    return false;
+}
+
+/* The port that was bound; 0 of a unix socket. */
+static uint16_t bound_port(const struct sockets *sockets)
+{
+    struct sockaddr_storage address = {0};
+    socklen_t size = sizeof address;
+
+    if (sockets->count == 0 || sockets->unix_path != NULL ||
+        getsockname(sockets->fds[0], (struct sockaddr *)&address, &size) != 0)
+        return 0;
+    return ntohs(address.ss_family == AF_INET6
+                     ? ((const struct sockaddr_in6 *)(const void *)&address)->sin6_port
+                     : ((const struct sockaddr_in *)(const void *)&address)->sin_port);
+}
+
+static void share_all(const struct sockets *sockets, bool shared)
+{
+    for (size_t i = 0; i < sockets->count; i++)
+        address_share(sockets->fds[i], shared);
+}
+
+static bool open_tcp(const struct conf_listen *listen, const struct sockets *running,
+                     struct sockets *sockets, struct rasad_error *error)
+{
+    bool opened = address_listen(listen->address, listen->port, sockets->fds, SOCKETS_MOST,
+                                 &sockets->count, error);
+
+    if (opened || running == NULL || bound_port(running) != listen->port)
+        return opened;
+    sockets_close(sockets);
+    share_all(running, true);
+    opened = address_listen_beside(listen->address, listen->port, sockets->fds, SOCKETS_MOST,
+                                   &sockets->count, error);
+    share_all(running, false);
+    share_all(sockets, false);
+    return opened;
+}
+
+bool sockets_open(const struct conf_listen *listen, const struct sockets *running,
+                  struct sockets *sockets, struct rasad_error *error)
+{
+    size_t prefix = sizeof unix_prefix - 1;
+
+    *sockets = (struct sockets){.count = 0};
+    if (strncmp(listen->address, unix_prefix, prefix) == 0)
+        return open_unix(listen->address + prefix, sockets, error);
+    if (open_tcp(listen, running, sockets, error))
+        return true;
+    sockets_close(sockets);
+    return false;
+}
+
+bool sockets_serve(const struct sockets *sockets, const struct conf_listen *was,
+                   const struct conf_listen *now)
+{
+    return strcmp(was->address, now->address) == 0 &&
+           (was->port == now->port || bound_port(sockets) == now->port ||
+            sockets->unix_path != NULL);
+}
+
+void sockets_log(const struct sockets *sockets, const char *message, const struct log *log)
+{
+    char text[ADDRESS_LENGTH];
+
+    for (size_t i = 0; i < sockets->count; i++) {
+        address_local(sockets->fds[i], text);
+        log_info(log, message, log_text("address", text));
+    }
+}
+
+void sockets_close(struct sockets *sockets)
+{
+    for (size_t i = 0; i < sockets->count; i++)
+        close_at(&sockets->fds[i]);
+    if (sockets->unix_path != NULL)
+        (void)unlink(sockets->unix_path);
+    free(sockets->unix_path);
+    *sockets = (struct sockets){.count = 0};
+}
+
+struct sockets sockets_take(struct sockets *sockets)
+{
+    struct sockets taken = *sockets;
+
+    *sockets = (struct sockets){.count = 0};
+    return taken;
+}
