@@ -1,12 +1,12 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""An installed tree works where it lies, also after it was moved: its programs find their conf and
-modules, a plugin is built against it with pkg-config and with CMake, and an agent's and a plain
-socket's samples show up at /metrics. Usage: check.py BUILD CMAKE CC"""
+"""An installed tree works where it lies, also after it was moved: its programs find their conf,
+modules and templates, a plugin that it wrote is built against it with pkg-config and with CMake and
+passes its tests, and an agent's and a plain socket's samples show up at /metrics.
+Usage: check.py BUILD CMAKE CC"""
 
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -16,7 +16,6 @@ import time
 import urllib.request
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
 PATIENCE_S = 60
 CONF = """listen { address = "127.0.0.1" port = 0 }
 http { address = "127.0.0.1" port = 0 }
@@ -44,7 +43,8 @@ def install(build, cmake, folder):
 
 
 def check_files(tree):
-    for path in ("sbin/rasadd", "bin/rasad-agent", "include/rasad/plugin.h",
+    for path in ("sbin/rasadd", "bin/rasad-agent", "bin/rasadctl", "libexec/rasad/rasad-worker",
+                 "include/rasad/plugin.h", "share/rasad/template/gauge/YOURS.c",
                  "include/rasad/collector.h", "etc/rasad/rasad.conf", "etc/rasad/agent.conf",
                  "share/man/man8/rasadd.8", "share/man/man8/rasad-agent.8",
                  "share/doc/rasad/README.md", "share/rasad/prometheus/prometheus.yml"):
@@ -53,24 +53,23 @@ def check_files(tree):
     assert str(tree / "etc/rasad/rasad.conf") in listed, "rasadd did not find the conf beside it"
 
 
-def build_with_pkg_config(tree, cc, folder):
-    """One compiler call; gives the plugin's path."""
-    environment = dict(os.environ, PKG_CONFIG_PATH=str(next(tree.glob("lib/**/pkgconfig"))))
-    flags = run("pkg-config", "--cflags", "rasad", env=environment).split()
-    run(cc, "-std=c17", "-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter", "-shared", "-fPIC",
-        "-fvisibility=hidden", *flags, HERE / "peak.c", "-o", folder / "peak.so")
+def build_with_pkg_config(tree, cc, source):
+    """The kit's Makefile; gives the installed plugin's path."""
+    environment = dict(os.environ, PKG_CONFIG_PATH=str(next(tree.glob("lib/**/pkgconfig"))),
+                       PATH=f"{tree / 'bin'}:{os.environ['PATH']}",
+                       CFLAGS="-O2 -Wall -Wextra -Wpedantic -Wshadow -Wno-unused-parameter -Werror")
+    for target in ("check", "install"):
+        run("make", "-C", source, f"CC={cc}", target, env=environment)
     target = run("pkg-config", "--variable=plugindir", "rasad", env=environment).strip()
-    return shutil.copy(folder / "peak.so", target)
+    assert run("pkg-config", "--variable=abi", "rasad", env=environment).strip() == "1"
+    return Path(target) / "peak.so"
 
 
-def build_with_cmake(tree, cmake, cc, folder):
-    source = folder / "consumer"
-    source.mkdir()
-    shutil.copy(HERE / "peak.c", source)
-    shutil.copy(HERE / "consumer.cmake", source / "CMakeLists.txt")
+def build_with_cmake(tree, cmake, cc, source):
     run(cmake, "-S", source, "-B", source / "build", f"-DCMAKE_PREFIX_PATH={tree}",
         f"-DCMAKE_C_COMPILER={cc}")
     run(cmake, "--build", source / "build")
+    run(Path(cmake).with_name("ctest"), "--output-on-failure", "--no-tests=error", cwd=source / "build")
     run(cmake, "--install", source / "build")
 
 
@@ -130,11 +129,12 @@ def main():
         folder = Path(name)
         tree = install(build, cmake, folder)
         check_files(tree)
-        plugin = build_with_pkg_config(tree, cc, folder)
+        run(tree / "bin/rasadctl", "new-plugin", "peak", "--into", folder)
+        plugin = build_with_pkg_config(tree, cc, folder / "peak")
         check_running(tree, folder)
         os.remove(plugin)
-        build_with_cmake(tree, cmake, cc, folder)
-        assert os.path.exists(plugin), "CMake did not install the plugin where pkg-config says"
+        build_with_cmake(tree, cmake, cc, folder / "peak")
+        assert plugin.exists(), "CMake did not install the plugin where pkg-config says"
         check_running(tree, folder)
 
 

@@ -6,79 +6,87 @@ import subprocess
 
 import pytest
 
+from elf import exported, foreign
 from harness import BUILD, built_with, program
 
-PEAK = r'''
-#include <math.h>
+# What `rasadctl new-plugin peak` writes: the largest sample up to the option `ceiling`.
+PEAK = (BUILD / "share/rasad/template/gauge/YOURS.c").read_text().replace("YOURS", "peak")
+
+# The same in C++, where a row of the option table has all words that there are.
+PEAK_CPLUSPLUS = r'''
 #include <rasad/plugin.h>
 
+namespace
+{
 struct config {
     double ceiling;
+    int64_t window;
 };
 
 struct state {
-    double peak; /* -inf until the first sample */
+    double peak;
 };
 
-static const struct rasad_option options[] = {
-    RASAD_OPTION_NUMBER(struct config, ceiling, .preset = "inf", .help = "Refuse above this"),
+const struct rasad_option options[] = {
+    RASAD_OPTION_NUMBER(config, ceiling, .preset = "inf", .help = "Refuse above this"),
+    RASAD_OPTION_DURATION(config, window, .flags = RASAD_OPTION_RESTARTS, .preset = "1m", .min = "1s",
+                          .max = "1d", .help = "Only for show"),
 };
 
-static size_t peak_state_size(const void *config)
+size_t state_size(const void *)
 {
-    return sizeof(struct state);
+    return sizeof(state);
 }
 
-static void peak_init(const void *config, void *state)
+void init(const void *, void *bytes)
 {
-    *(struct state *)state = (struct state){.peak = -INFINITY};
+    static_cast<state *>(bytes)->peak = -INFINITY;
 }
 
-static bool peak_update(const void *config, void *state, const struct rasad_value *value,
-                        struct rasad_error *error)
+bool update(const void *bytes, void *into, const struct rasad_value *value, struct rasad_error *error)
 {
-    const struct config *c = config;
-    struct state *s = state;
+    auto c = static_cast<const config *>(bytes);
+    auto s = static_cast<state *>(into);
 
     if (value->type != RASAD_NUMBER)
-        return rasad_fail(error, "wants a number, got \"%.*s\"", (int)value->length, value->text);
-    if (value->number > c->ceiling)
+        return rasad_fail(error, "wants a number");
+    if (value->number > c->ceiling || c->window != 60 * INT64_C(1000000000))
         return rasad_fail(error, "%g is above the ceiling", value->number);
     s->peak = fmax(s->peak, value->number);
     return true;
 }
 
-static void peak_merge(const void *config, void *into, const void *from)
+void merge(const void *, void *into, const void *from)
 {
-    struct state *a = into;
-    const struct state *b = from;
+    auto a = static_cast<state *>(into);
 
-    a->peak = fmax(a->peak, b->peak);
+    a->peak = fmax(a->peak, static_cast<const state *>(from)->peak);
 }
 
-static void peak_render(const void *config, const void *state, struct rasad_writer *writer)
+void render(const void *, const void *bytes, struct rasad_writer *writer)
 {
-    const struct state *s = state;
+    auto s = static_cast<const state *>(bytes);
 
     if (s->peak > -INFINITY)
         rasad_write_gauge(writer, s->peak);
 }
+} // namespace
 
-RASAD_PUBLIC const struct rasad_plugin rasad_plugin = {
+const struct rasad_plugin rasad_plugin = {
     RASAD_PLUGIN_HEAD,
     .flags = RASAD_COMMUTATIVE,
+    .kind = RASAD_GAUGE,
+    .state_version = 1,
     .name = "peak",
     .version = "1.0",
-    .kind = RASAD_GAUGE,
     .help = "The largest sample of a series",
-    .state_version = 1,
     RASAD_OPTIONS(options),
-    .config_size = sizeof(struct config),
-    .state_size = peak_state_size,
-    .init = peak_init,
-    .update = peak_update,
-    .merge = peak_merge,
-    .render = peak_render,
+    .config_size = sizeof(config),
+    .state_size = state_size,
+    .init = init,
+    .update = update,
+    .merge = merge,
+    .render = render,
 };
 '''
 
@@ -101,15 +109,16 @@ def compiler_flags(prefix):
 
 @pytest.fixture
 def compile_plugin(prefix, tmp_path):
-    """compile_plugin(source): the path of its peak.so, which lies in a folder of its own."""
-    def compile_it(source=PEAK, *flags):
+    """compile_plugin(source): the path of its peak.so, which lies in a folder of its own; `include`
+    is a folder with another header."""
+    def compile_it(source=PEAK, *flags, include=None):
         folder = tmp_path / "plugins"
         folder.mkdir(exist_ok=True)
         (tmp_path / "peak.c").write_text(source)
         subprocess.run(["gcc", "-std=c17", "-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter",
                         "-shared", "-fPIC", "-fvisibility=hidden", "-Wl,-z,defs", "-o", folder / "peak.so",
-                        tmp_path / "peak.c", *compiler_flags(prefix), *flags, "-lm"],
-                       check=True, timeout=60)
+                        tmp_path / "peak.c", *([f"-I{include}"] if include else compiler_flags(prefix)),
+                        *flags, "-lm"], check=True, timeout=60)
         return folder / "peak.so"
     return compile_it
 
@@ -163,12 +172,73 @@ def test_overwriting_or_deleting_the_file_harms_nothing(rasadd, connect, compile
     assert server.scrape().value("P", agent=client.agent) == 3
 
 
-def test_the_header_compiles_as_cplusplus(prefix, tmp_path):
-    if not shutil.which("g++"):
-        pytest.skip("wants g++")
-    (tmp_path / "x.cc").write_text("#include <rasad/plugin.h>\n")
-    subprocess.run(["g++", "-std=c++17", "-fsyntax-only", "-Wall", "-Werror", tmp_path / "x.cc",
-                    *compiler_flags(prefix)], check=True, timeout=60)
+@pytest.mark.parametrize("standard", ["c++17", "c++20"])
+@pytest.mark.parametrize("compiler", ["g++", "clang++"])
+def test_a_plugin_in_cplusplus_works(rasadd, connect, prefix, tmp_path, compiler, standard):
+    if not shutil.which(compiler):
+        pytest.skip(f"wants {compiler}")
+    (tmp_path / "peak.cc").write_text(PEAK_CPLUSPLUS)
+    # In C++17 designated initialisers are an extension, of which only clang warns by itself.
+    extension = ["-Wno-c++20-designator"] if (compiler, standard) == ("clang++", "c++17") else []
+    subprocess.run([compiler, f"-std={standard}", "-Wall", "-Wextra", "-Wshadow", "-Werror",
+                    "-Wno-missing-field-initializers", "-Wno-unused-parameter", *extension, "-shared",
+                    "-fPIC", "-fvisibility=hidden", "-fno-exceptions", "-fno-rtti",
+                    "-Wl,-z,defs,--as-needed", *compiler_flags(prefix), "-o", tmp_path / "peak.so",
+                    tmp_path / "peak.cc", "-lm"], check=True, timeout=60)
+    assert (foreign(tmp_path / "peak.so"), exported(tmp_path / "peak.so")) == (set(), {"rasad_plugin"})
+    server = rasadd(conf_with(tmp_path / "peak.so", "ceiling = 100"))
+    client = connect(server)
+    client.send({"P": [1, 7.5, 101]}).ping()
+    assert server.scrape().value("P", agent=client.agent) == 7.5
+    assert server.stop() == 0
+
+
+# What the header's structs have at their ends, as an older or a newer header would have it.
+ENDS = {
+    "rasad_plugin": ("    void (*release)(void *config);\n", "    void (*future)(void);\n"),
+    "rasad_option": ("    uint32_t flags;     /* RASAD_OPTION_RESTARTS or 0 */\n"
+                     "    uint32_t reserved;  /* 0 */\n", "    const char *future;\n"),
+    "rasad_point": ("    const struct rasad_exemplar *exemplar; /* of a counter or a bucket, or NULL */\n",
+                    "    double future[3];\n"),
+    "rasad_writer": ("    void (*write)(struct rasad_writer *writer, const struct rasad_point *point);\n",
+                     "    void (*future)(void);\n"),
+}
+OLDER = ["rasad_plugin", "rasad_option", "rasad_point"]
+# Behind the plugin's struct, or its rows, there is something that a host must not take for members.
+TRAPPED = (PEAK.replace("RASAD_PUBLIC const struct rasad_plugin rasad_plugin = {",
+                        "static const struct {\n    struct rasad_plugin plugin;\n    uintptr_t trap[8];\n"
+                        "} trapped = {.trap = {1, 1, 1, 1, 1, 1, 1, 1}, .plugin = {")
+           .replace("    .render = peak_render,\n};", "    .render = peak_render,\n}};\n"
+                    "extern const struct rasad_plugin rasad_plugin __attribute__((alias(\"trapped\")));")
+           .replace("    .state_size = ", "    .configure = peak_configure,\n    .state_size = ")
+           .replace("static size_t peak_state_size", "static bool peak_configure(void *config, "
+                    "struct rasad_error *error)\n{\n    return true;\n}\n\nstatic size_t peak_state_size")
+           .replace(".help = \"Refuse above this\"),", ".help = \"Refuse above this\"),\n"
+                    "    RASAD_OPTION_NUMBER(struct config, floor, .preset = \"0\", .help = \"Or below\"),")
+           .replace("    double ceiling;", "    double ceiling;\n    double floor;")
+           .replace("value->number > c->ceiling", "value->number > c->ceiling || value->number < c->floor"))
+
+
+@pytest.mark.parametrize("age", ["older", "newer"])
+def test_a_plugin_made_with_another_headers_structs_works(rasadd, connect, compile_plugin, prefix,
+                                                          tmp_path, age):
+    header = (prefix / "include" / "rasad" / "plugin.h").read_text()
+    for name in OLDER if age == "older" else ENDS:
+        end, more = ENDS[name]
+        start = header.index(f"struct {name} {{")
+        at = header.index(end, start)
+        assert at < header.index("\n};", start), f"struct {name} no longer ends so"
+        header = header[:at] + ("" if age == "older" else end + more) + header[at + len(end):]
+    (tmp_path / "other" / "rasad").mkdir(parents=True)
+    (tmp_path / "other" / "rasad" / "plugin.h").write_text(header)
+    path = compile_plugin(TRAPPED, include=tmp_path / "other")
+    server = rasadd(conf_with(path, "ceiling = 100  floor = 2"))
+    client = connect(server)
+    client.send({"P": [1, 7.5, 101, 3]}).ping()
+    scrape = server.scrape()
+    assert scrape.value("P", agent=client.agent) == 7.5
+    assert scrape.rejected() == {"bad_value": 2}
+    assert server.stop() == 0, server.log
 
 
 @pytest.mark.parametrize("mode", [0o664, 0o646, 0o666], ids=oct)
@@ -195,9 +265,7 @@ def test_a_plugin_of_another_abi_is_refused_before_it_runs(compile_plugin, tmp_p
     (tmp_path / "other" / "rasad" / "plugin.h").write_text(
         header.replace("#define RASAD_ABI 1 ", "#define RASAD_ABI 2 "))
     trap = ('#include <stdlib.h>\n__attribute__((constructor)) static void trap(void) { exit(42); }\n')
-    path = compile_plugin(trap + PEAK, f"-I{tmp_path}/other", "-isystem", str(tmp_path))
-    subprocess.run(["gcc", "-std=c17", "-shared", "-fPIC", f"-I{tmp_path}/other", "-o", path,
-                    tmp_path / "peak.c", "-lm"], check=True, timeout=60)
+    path = compile_plugin(trap + PEAK, include=tmp_path / "other")
     code, words = check_conf(tmp_path, path)
     assert code == 78
     assert str(path) in words and "ABI 2" in words and words.count("\n") == 1
