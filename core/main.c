@@ -12,6 +12,7 @@
 #include "base/install.h"
 #include "base/log.h"
 #include "base/scoped.h"
+#include "base/standard.h"
 #include "conf/conf.h"
 #include "probe.h"
 #include "server.h"
@@ -143,11 +144,13 @@ static int serve(struct conf *conf, bool verbose)
 
 int main(int argc, char *argv[])
 {
-    struct arguments arguments = read_arguments(argc, argv);
+    struct arguments arguments;
     SCOPED(text_free) struct text report = {0};
     SCOPED(conf_free_at) struct conf *conf = NULL;
     char path[PATH_MAX];
 
+    standard_fill();
+    arguments = read_arguments(argc, argv);
     if (arguments.done)
         return arguments.status;
     if (arguments.conf != NULL)

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/standard.h"
 #include "ctl.h"
 #include "output.h"
 
@@ -92,6 +93,7 @@ int main(int argc, char *argv[])
 {
     int status;
 
+    standard_fill();
     /* Only for the width of characters: all that we write is UTF-8, whatever the terminal's
      * language. Numbers stay as they are. */
     (void)setlocale(LC_CTYPE, "C.UTF-8");

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -32,7 +33,7 @@ struct sending {
     struct client client;
     bool json;
     uint64_t refused;
-    unsigned pings;
+    int64_t ping; /* the last one's number, begun at random: what is sent may hold others */
     struct text unsent;
     struct text out; /* of ours */
 };
@@ -75,7 +76,7 @@ static int show_count(struct sending *sending, json_object *verdicts)
 }
 
 /* One reply; `*pong` is the number in it, if it is one. */
-static int take_reply(struct sending *sending, json_object *reply, unsigned *pong)
+static int take_reply(struct sending *sending, json_object *reply, int64_t *pong)
 {
     json_object *member;
 
@@ -84,7 +85,7 @@ static int take_reply(struct sending *sending, json_object *reply, unsigned *pon
     if (json_object_object_get_ex(reply, "@verdicts", &member))
         return show_count(sending, member);
     if (json_object_object_get_ex(reply, "@pong", &member))
-        *pong = (unsigned)json_object_get_int(member);
+        *pong = json_object_get_int64(member);
     if (!json_object_object_get_ex(reply, "@error", &member))
         return 0;
     (void)fprintf(stderr, "rasadctl: %s\n", output_string(member, "text"));
@@ -95,10 +96,10 @@ static int take_reply(struct sending *sending, json_object *reply, unsigned *pon
  */
 static int exchange(struct sending *sending)
 {
-    unsigned pong = 0, ping = ++sending->pings;
+    int64_t pong = 0, ping = ++sending->ping;
     int status;
 
-    text_printf(&sending->unsent, "{\"@ping\":%u}\n", ping);
+    text_printf(&sending->unsent, "{\"@ping\":%lld}\n", (long long)ping);
     if (sending->unsent.failed) {
         (void)fputs("rasadctl: out of memory\n", stderr);
         return EXIT_FAILURE;
@@ -187,7 +188,7 @@ static int take_messages(struct sending *sending, struct frame *frame, struct te
 /* What never became a message is sent as well, so that the server refuses it as it would any. */
 static int send_rest(struct sending *sending, const struct text *rest)
 {
-    unsigned pong = 0;
+    int64_t pong = 0;
     int status;
 
     text_add(&sending->unsent, rest->at, rest->length);
@@ -239,6 +240,16 @@ static int send_input(struct sending *sending)
     return goodbye || frame_end(&frame) == FRAME_MORE ? 0 : send_rest(sending, &in);
 }
 
+/* Where our pings begin: below half of what an int64_t holds, so that they never run out. */
+static int64_t first_ping(void)
+{
+    uint64_t random;
+
+    if (getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random)
+        random = (uint64_t)getpid() << 32;
+    return (int64_t)(random >> 2);
+}
+
 /* Becomes a sender and sends it all. */
 static int send_all(struct sending *sending, const struct arguments *arguments)
 {
@@ -246,6 +257,7 @@ static int send_all(struct sending *sending, const struct arguments *arguments)
     SCOPED(json_put_at) json_object *reply = NULL;
     int status = client_open(&sending->client);
 
+    sending->ping = first_ping();
     client_begin(&request, "send");
     if (status == 0)
         status = client_ask(&sending->client, &request, &reply);

@@ -381,6 +381,12 @@ def test_send_takes_json_lines(rasadd):
         'accepted  cpu_usage_ratio{agent="me"} = 7\n'
 
 
+def test_send_is_not_misled_by_pings_of_its_input(rasadd):
+    pings = b"".join(b'{"@ping":%d}\n' % number for number in range(50))
+    out = ctl(rasadd(CONF), "send", stdin=pings + b'{"hits":1}\n{"hits":-1}\n', status=65)
+    assert [line.split()[0] for line in out.splitlines()] == ["accepted", "refused"]
+
+
 @pytest.mark.parametrize("threads", (1, 3))
 def test_send_is_exact(rasadd, threads):
     """Every verdict of many samples, in their order, while others send as well."""
@@ -678,6 +684,23 @@ def test_a_full_disk_is_an_error(rasadd):
 
 
 # ---- The socket itself --------------------------------------------------------------------------
+
+@pytest.mark.parametrize("closed, verb, complaint", (
+    ("<&-", "send", "cannot read standard input: Bad file descriptor"),
+    (">&-", "status", "cannot write to standard output"),
+    (">&-", "status --json", "cannot write to standard output"),
+    (">&-", "tail -n 1", "cannot write to standard output"),
+))
+def test_a_closed_descriptor_is_not_the_connection(rasadd, connect, closed, verb, complaint):
+    server = rasadd(CONF)
+    process = subprocess.Popen(["sh", "-c", f'exec "$0" -S "$1" {verb} {closed}',
+                                program("rasadctl"), socket_of(server)], stderr=subprocess.PIPE)
+    if verb.startswith("tail"):
+        until(lambda: ask(server, "status")["watchers"] == 1, "nobody watches")
+        connect(server).send({"hits": 1}).ping()
+    assert complaint in process.communicate(timeout=DEADLINE_S)[1].decode()
+    assert process.returncode == 1
+
 
 def test_a_dead_servers_socket_is_replaced_and_a_living_ones_is_not(rasadd, run):
     server = rasadd(CONF)

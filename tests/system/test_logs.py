@@ -138,3 +138,8 @@ def test_a_port_in_use_is_said_and_ends_the_server_with_1(rasadd, tmp_path):
     assert second.returncode == 1
     assert str(server.port) in second.stderr and "in use" in second.stderr
     Client(server).close()
+
+
+def test_what_is_closed_at_the_start_is_nothing_else_later(rasadd):
+    server = rasadd(wrapper=("sh", "-c", 'exec "$0" "$@" <&- >&-'))
+    assert [os.readlink(f"/proc/{server.pid}/fd/{fd}") for fd in (0, 1)] == ["/dev/null"] * 2
