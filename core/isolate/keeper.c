@@ -264,7 +264,7 @@ void keeper_close(struct keeper *keeper)
 static bool ask(struct keeper *keeper, enum worker_kind kind, const void *bytes, size_t length,
                 int passed, enum worker_kind wanted, struct worker_message *answer)
 {
-    int64_t deadline_ns = clock_steady_ns() + KEEPER_PATIENCE_NS;
+    int64_t deadline_ns = clock_steady_ns() + KEEPER_REPLY_NS;
 
     if (keeper->link < 0)
         return false;

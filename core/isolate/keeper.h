@@ -20,6 +20,10 @@
 /* How long the plugin may take to be loaded and configured, and a hand to come. */
 #define KEEPER_PATIENCE_NS (INT64_C(10) * 1000000000)
 
+/* How long the process may take to fork or to wait for a hand, which is nothing but that: a shard
+ * stands still meanwhile. */
+#define KEEPER_REPLY_NS (INT64_C(2) * 1000000000)
+
 struct keeper {
     pthread_mutex_t lock; /* on all that follows */
     int plugin;           /* the plugin's private copy; owned */

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -78,7 +79,7 @@ def test_a_null_write_on_13_costs_the_13s_only(rasadd, connect):
         assert hits(scrape, client) == 5000 - thirteens
     assert scrape.rejected() == {"plugin_crash": 2 * thirteens}
     assert scrape.value("rasad_samples_total", metric="hits") == 2 * (5000 - thirteens)
-    assert re.search(r"an isolated plugin crashed metric=hits plugin=naughty doing=update", server.log)
+    server.wait_line("an isolated plugin crashed metric=hits plugin=naughty doing=update")
     kept = list(crash_folder(server).glob("naughty-*.json"))
     assert 0 < len(kept) <= 100
     told = json.loads(kept[0].read_text())
@@ -105,7 +106,7 @@ def test_what_an_isolated_plugin_refuses_has_its_reason(rasadd, connect):
     scrape = server.scrape()
     assert hits(scrape, client) == 2
     assert scrape.rejected() == {"bad_value": 1, "bad_label": 1}
-    assert "7 is above 3" in server.log
+    server.wait_line("7 is above 3")
 
 
 def test_a_hang_is_cut_short(rasadd, connect):
@@ -115,7 +116,7 @@ def test_a_hang_is_cut_short(rasadd, connect):
     scrape = server.wait_for("rasad_rejected_total", reason="plugin_crash", equals=1)
     assert hits(scrape, client) == 2
     assert scrape.value("others_total", agent=client.agent) == 1
-    assert "no answer within 50 ms" in server.log
+    server.wait_line("no answer within 50 ms")
 
 
 def test_five_in_a_row_switch_off_this_metric_alone(rasadd, connect):
@@ -128,6 +129,8 @@ def test_five_in_a_row_switch_off_this_metric_alone(rasadd, connect):
     assert scrape.get("hits_total", agent=client.agent, word="a word") is None
     assert scrape.value("others_total", agent=client.agent) == 10
     assert scrape.value("more_total", agent=client.agent, word="a word") == 1
+    server.wait_line("is switched off until the next reload")
+    assert server.stop() == 0
     assert len(re.findall("is switched off until the next reload", server.log)) == 1
 
 
@@ -147,6 +150,23 @@ def test_killed_workers_cost_no_sample(rasadd, connect, which):
     assert hits(scrape, client) == 5000
     assert scrape.value("others_total", agent=client.agent) == 5000
     assert scrape.rejected() == {}
+    assert not zombies(server)
+
+
+def test_stopped_workers_hold_up_nobody_for_long(rasadd, connect):
+    server = rasadd(ISOLATED % "isolate_timeout = 100ms")
+    client = connect(server)
+    client.send({"hits": 1, "others": 1}).ping()
+    mains, forked = workers(server)
+    assert mains and forked
+    for pid in mains | forked:
+        os.kill(pid, signal.SIGSTOP)
+    begun = time.monotonic()
+    client.send({"hits": 1, "others": 1}).ping()
+    assert time.monotonic() - begun < 9
+    scrape = server.scrape()
+    assert hits(scrape, client) == scrape.value("others_total", agent=client.agent) == 2
+    until(lambda: all(is_gone(pid) for pid in mains | forked), "they stay")
     assert not zombies(server)
 
 
@@ -185,12 +205,13 @@ def test_a_reload_takes_states_into_isolation_and_back(rasadd, connect):
         client.send({"quiet": [1, 2]}).ping()
         server.conf = FOLDERS + 'metric "quiet" { plugin = "calm"  isolate = %s }' % isolate
         server.write_conf()
+        before = len(server.lines)
         server.kill(signal.SIGHUP)
+        server.wait_line('metric=quiet detail="new isolate"', after=before)
         scrape = server.wait_for("rasad_reloads_total", result="success", equals=number)
         assert scrape.value("quiet_total", agent=client.agent) == 2 * number
         isolated = [labels.get("isolated") for labels, _ in scrape.series("rasad_plugin_info")]
         assert isolated == (["true"] if isolate == "true" else [None])
-        assert re.search(r'metric=quiet detail="new isolate"', server.log)
         until(lambda: bool(workers(server)[0]) == (isolate == "true"), "workers stay")
     client.send({"quiet": ["null", 1]}).ping()
     assert server.scrape().value("quiet_total", agent=client.agent) == 7
