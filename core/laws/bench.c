@@ -341,16 +341,19 @@ static void check_refusal(struct bench *bench, const char *state, struct rasad_e
 static void feed_one(struct bench *bench, int block, const struct case_sample *sample)
 {
     char *state = bench->blocks[block].state;
-    const struct rasad_value value = bench_value(sample);
+    struct rasad_value value = bench_value(sample), given;
     struct rasad_error error;
     bool taken;
 
+    memcpy(&given, &value, sizeof given);
     error.text[0] = '\0';
     if ((bench->watch & WATCH_REFUSED) != 0)
         memcpy(bench->before, state, bench->size);
     bench->slate->call = CALL_UPDATE;
     taken = bench->api->update(bench->config, state, &value, &error);
     look_after(bench, CALL_UPDATE);
+    if ((bench->watch & WATCH_LENT) != 0 && memcmp(&given, &value, sizeof given) != 0)
+        bench_fail(bench, LAW_LENT, "update() writes to the value that it may only read");
     if (!taken)
         check_refusal(bench, state, &error);
     else if ((bench->watch & WATCH_VERIFY) != 0)

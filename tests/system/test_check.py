@@ -199,6 +199,8 @@ BROKEN = {
                       r"render\(\) writes to what it may only read"),
     "writes its config": ("in update", "((struct config *)(uintptr_t)c)->factor = 1;", LENT,
                           r"update\(\) writes to what it may only read"),
+    "writes its value": ("in update", "((struct rasad_value *)(uintptr_t)value)->time_ns = 1;", LENT,
+                         r"update\(\) writes to the value that it may only read"),
     "the clock": ("in update", "s->sum += (double)time(NULL);", IMPORTS, r"it imports time\b"),
     "the environment": ("in render", 'if (getenv("NO_COLOR") != NULL) return;', IMPORTS,
                         r"it imports getenv\b"),

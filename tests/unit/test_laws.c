@@ -203,6 +203,15 @@ static bool silent_update(const void *config, void *state, const struct rasad_va
     return sum_update(config, state, value, NULL);
 }
 
+static bool spoiling_update(const void *config, void *state, const struct rasad_value *value,
+                            struct rasad_error *error)
+{
+    bool taken = sum_update(config, state, value, error);
+
+    ((struct rasad_value *)(uintptr_t)value)->number += 1;
+    return taken;
+}
+
 static bool wide_update(const void *config, void *state, const struct rasad_value *value,
                         struct rasad_error *error)
 {
@@ -396,6 +405,7 @@ static const struct {
     {{.init = wide_init}, "nothing is written outside the block", 0},
     {{.update = hasty_update}, "a refused value changes no byte", 1},
     {{.update = silent_update}, "a refusal gives one line of reason", 1},
+    {{.update = spoiling_update}, "what is lent is only read", 1},
     {{.update = wide_update}, "nothing is written outside the block", 1},
     {{.update = rooted_update}, "a moved state is as good", 2},
     {{.update = last_update, .merge = last_merge}, "merge is commutative", 2},
