@@ -27,15 +27,24 @@ void agents_open(struct agents *agents)
     (void)pthread_mutex_init(&agents->lock, NULL);
 }
 
+static void free_stream(struct stream *stream)
+{
+    agent_unref(stream->agent);
+    free(stream);
+}
+
 void agents_close(struct agents *agents)
 {
     struct table_item *item;
     size_t slot = 0;
 
-    while ((item = table_next(&agents->streams, &slot)) != NULL) {
-        agent_unref(((struct stream *)item)->agent);
-        free(item);
+    for (struct stream *next, *stream = agents->first_dirty; stream != NULL; stream = next) {
+        next = stream->next_dirty;
+        if (stream->is_gone)
+            free_stream(stream);
     }
+    while ((item = table_next(&agents->streams, &slot)) != NULL)
+        free_stream((struct stream *)item);
     slot = 0;
     while ((item = table_next(&agents->agents, &slot)) != NULL)
         agent_unref((struct agent *)item);
@@ -141,12 +150,93 @@ void agent_unref(struct agent *agent)
     }
 }
 
+void agents_touch_stream(struct agents *agents, struct stream *stream)
+{
+    if (stream->is_dirty || !agents->keeps_marks)
+        return;
+    stream->is_dirty = true;
+    stream->next_dirty = agents->first_dirty;
+    agents->first_dirty = stream;
+    agents->dirty_count++;
+}
+
 static void forget_stream(struct agents *agents, struct stream *stream)
 {
     table_remove(&agents->streams, &stream->item);
     stream->agent->streams--;
-    agent_unref(stream->agent);
-    free(stream);
+    stream->is_gone = true;
+    if (agents->keeps_marks)
+        agents_touch_stream(agents, stream);
+    else
+        free_stream(stream);
+}
+
+void marks_free(struct marks *marks)
+{
+    for (size_t i = 0; marks != NULL && i < marks->count && marks->at[i].gone; i++)
+        free_stream(marks->at[i].stream);
+    free(marks);
+}
+
+void agents_touch_all(struct agents *agents)
+{
+    struct table_item *item;
+    size_t slot = 0;
+
+    while ((item = table_next(&agents->streams, &slot)) != NULL)
+        agents_touch_stream(agents, (struct stream *)item);
+}
+
+static struct mark make_mark(struct stream *stream, int64_t steady_ns)
+{
+    return (struct mark){
+        .stream = stream,
+        .applied = stream->applied,
+        .chain = stream->chain,
+        .gone = stream->is_gone,
+        .last_used_ns = stream->connection != NULL ? steady_ns : stream->last_used_ns,
+        .last_seen_ns = atomic_load_explicit(&stream->agent->last_seen_ns, memory_order_relaxed),
+    };
+}
+
+bool agents_reserve_marks(const struct agents *agents, struct marks **marks)
+{
+    *marks = NULL;
+    if (!agents->keeps_marks)
+        return true;
+    *marks = malloc(sizeof **marks + agents->dirty_count * sizeof *(*marks)->at);
+    if (*marks == NULL)
+        return false;
+    **marks = (struct marks){.count = 0};
+    return true;
+}
+
+void agents_mark(struct agents *agents, struct marks *marks, int64_t steady_ns)
+{
+    size_t front = 0, back = agents->dirty_count;
+
+    if (marks == NULL)
+        return;
+    marks->count = agents->dirty_count;
+    for (struct stream *next, *stream = agents->first_dirty; stream != NULL; stream = next) {
+        next = stream->next_dirty;
+        stream->is_dirty = false;
+        marks->at[stream->is_gone ? front++ : --back] = make_mark(stream, steady_ns);
+    }
+    agents->first_dirty = NULL;
+    agents->dirty_count = 0;
+}
+
+struct stream *agents_take_mark(struct agents *agents, const struct mark *mark)
+{
+    struct stream *stream = mark->stream;
+
+    if (mark->gone) {
+        free_stream(stream);
+        return NULL;
+    }
+    stream->committed = mark->applied;
+    return stream;
 }
 
 static void sweep_streams(struct agents *agents, size_t slot, size_t end, int64_t before_ns)

@@ -5,7 +5,8 @@
  * of the named ones, with the number that each has reached.
  * Threads: a directory belongs to its shard, which alone changes it and looks things up. Others
  * may walk its agents under its lock (agents_each()), and read an agent's atomic members.
- * Memory: counted: an agent lives as long as its directory, a connection or a series holds it.
+ * Memory: counted: an agent lives as long as its directory, a connection or a series holds it. A
+ * stream that is forgotten ends when the mark that says so is back, where marks are kept.
  */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -13,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "cut.h"
 #include "table.h"
 
 struct connection;
@@ -44,8 +46,12 @@ struct stream {
     struct agent *agent;
     struct connection *connection; /* the one that may apply messages; NULL if none */
     uint64_t applied;              /* messages taken, refused ones too */
-    uint32_t chain;                /* CRC-32C over them */
-    int64_t last_used_ns;          /* steady */
+    uint64_t committed;            /* of them, on disk */
+    uint32_t chain;                /* CRC-32C over the applied ones */
+    bool is_dirty;                 /* the next cut marks it */
+    bool is_gone;                  /* out of the table; the next cut says so */
+    struct stream *next_dirty;
+    int64_t last_used_ns; /* steady */
     unsigned char id[16];
 };
 
@@ -53,6 +59,9 @@ struct agents {
     pthread_mutex_t lock; /* on changing or walking the agents from outside the shard */
     struct table agents;
     struct table streams;
+    bool keeps_marks; /* streams are kept on disk; set before there is one */
+    struct stream *first_dirty;
+    size_t dirty_count;
 };
 
 /* The hash that decides which shard an agent belongs to. */
@@ -70,6 +79,22 @@ void agents_note_address(struct agents *agents, struct agent *agent, const char 
 /* The agent's stream with this id, made if need be; NULL if there is no memory. Owned by agents. */
 struct stream *agents_get_stream(struct agents *agents, struct agent *agent,
                                  const unsigned char id[16]);
+
+/* Notes that the stream has changed, for the next cut. */
+void agents_touch_stream(struct agents *agents, struct stream *stream);
+
+/* Has the next cut mark all streams. */
+void agents_touch_all(struct agents *agents);
+
+/* Room for what agents_mark() will note; false without memory. `*marks` is NULL where no marks are
+ * kept. */
+bool agents_reserve_marks(const struct agents *agents, struct marks **marks);
+
+/* Notes how far all streams that have changed have come; `steady_ns` is now. NULL is fine. */
+void agents_mark(struct agents *agents, struct marks *marks, int64_t steady_ns);
+
+/* A mark is back: it is on disk. Frees a stream that is gone; returns any other. */
+struct stream *agents_take_mark(struct agents *agents, const struct mark *mark);
 
 struct agent *agent_ref(struct agent *agent);
 

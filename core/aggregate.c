@@ -85,21 +85,16 @@ bool aggregate_render(const struct aggregate *aggregate, const void *state,
     return true;
 }
 
-bool aggregate_migrate(const struct aggregate *aggregate, const struct aggregate *older,
-                       const void *from, void *into, struct rasad_error *error)
+bool aggregate_migrate(const struct aggregate *aggregate, uint32_t from_version, const void *from,
+                       size_t size, void *into, struct rasad_error *error)
 {
     const struct rasad_plugin *api = &aggregate->plugin->api;
 
     aggregate_init(aggregate, into);
     if (aggregate->isolate != NULL)
-        return isolate_migrate(aggregate->isolate, older->plugin->api.state_version, from,
-                               older->exact_size, into, error);
-    if (api->migrate(aggregate->config, older->plugin->api.state_version, from, older->exact_size,
-                     into))
+        return isolate_migrate(aggregate->isolate, from_version, from, size, into, error);
+    if (api->migrate(aggregate->config, from_version, from, size, into))
         return true;
-    return rasad_fail(error,
-                      "plugin \"%s\" %s cannot bring over a state of version %u (%zu bytes) that "
-                      "%s made",
-                      api->name, api->version, older->plugin->api.state_version, older->exact_size,
-                      older->plugin->api.version);
+    return rasad_fail(error, "plugin \"%s\" %s cannot bring over a state of version %u (%zu bytes)",
+                      api->name, api->version, from_version, size);
 }

@@ -58,6 +58,7 @@ bool aggregate_merge(const struct aggregate *aggregate, void *into, const void *
 bool aggregate_render(const struct aggregate *aggregate, const void *state,
                       struct rasad_writer *writer);
 
-/* Makes a state out of one that another version of the plugin, or another config, made. */
-bool aggregate_migrate(const struct aggregate *aggregate, const struct aggregate *older,
-                       const void *from, void *into, struct rasad_error *error);
+/* Makes a state out of one of this version and size, which another version of the plugin, or one
+ * under another config, has made. */
+bool aggregate_migrate(const struct aggregate *aggregate, uint32_t from_version, const void *from,
+                       size_t size, void *into, struct rasad_error *error);

@@ -112,6 +112,7 @@ static void take_message(struct connection *connection, struct connection_contex
         connection->frame.chain = crc32c(connection->frame.chain, bytes, length);
     connection->stream->applied++;
     connection->stream->chain = connection->frame.chain;
+    agents_touch_stream(context->agents, connection->stream);
 }
 
 static enum connection_status take_framed(struct connection *connection,
@@ -191,7 +192,7 @@ static enum connection_status take_bytes(struct connection *connection,
             status = connection_flush(connection);
     }
     ingest_settle(context->ingest);
-    protocol_acknowledge(connection);
+    protocol_acknowledge(connection, context);
     if (status != CONNECTION_GOES_ON)
         return status;
     if (!keep(connection, bytes, frame_drop(&connection->frame), length))
@@ -244,6 +245,7 @@ enum connection_status connection_read(struct connection *connection,
     if (got <= 0)
         return take_end(connection, context, got == 0 ? "closed" : strerror(errno));
     touch_agent(connection, context->ingest->wall_ns);
+    context->bytes_read += (uint64_t)got;
     return take_bytes(connection, context, bytes, kept + (size_t)got);
 }
 
@@ -292,6 +294,7 @@ void connection_end(struct connection *connection, struct connection_context *co
     if (connection->stream != NULL) {
         connection->stream->connection = NULL;
         connection->stream->last_used_ns = context->ingest->steady_ns;
+        agents_touch_stream(context->agents, connection->stream);
     }
     if (agent != NULL && --agent->connections == 0)
         atomic_store_explicit(&agent->gone_since_ns, context->ingest->steady_ns,

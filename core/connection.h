@@ -65,6 +65,7 @@ struct connection_context {
     _Atomic int64_t *agent_count; /* rasad_agents */
     char *buffer;                 /* CONNECTION_BUFFER_BYTES to read into */
     struct connection *fenced;    /* out: one that lost its stream to another and must be closed */
+    uint64_t bytes_read;          /* out: since the last cut */
 };
 
 /* Which shard an agent of this name, or an unnamed sender of this address, belongs to. */

@@ -44,6 +44,7 @@ void family_set_metric(struct family *family, const struct conf_metric *metric)
     family->config = metric->aggregate.config;
     family->state_size = metric->aggregate.state_size;
     family->places.most = metric->max_series;
+    family->layout = 0;
 }
 
 struct family *family_new(const struct conf_metric *metric, const char *name, int shard_count)
@@ -207,6 +208,28 @@ struct family *families_find_glob(struct families *families, const char *key, si
     }
     (void)pthread_mutex_lock(&families->lock);
     family = find_of_glob(families, metric, key, legal, reason, error);
+    (void)pthread_mutex_unlock(&families->lock);
+    return family;
+}
+
+struct family *families_find_section(struct families *families, const struct conf_metric *metric,
+                                     struct rasad_error *error)
+{
+    enum reject reason;
+    struct family *family;
+
+    (void)pthread_mutex_lock(&families->lock);
+    family = find_of_glob(families, metric, metric->key, metric->name, &reason, error);
+    (void)pthread_mutex_unlock(&families->lock);
+    return family;
+}
+
+struct family *families_find_name(struct families *families, const char *name)
+{
+    struct family *family;
+
+    (void)pthread_mutex_lock(&families->lock);
+    family = family_index_name(&families->index, name);
     (void)pthread_mutex_unlock(&families->lock);
     return family;
 }

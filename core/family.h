@@ -45,6 +45,7 @@ struct family {
     _Atomic uint64_t render_errors;
     struct family_counters *counters; /* one a shard; owned */
     int64_t since_ns;                 /* wall: when it came to be */
+    uint32_t layout;                  /* of its series on disk; 0: not worked out. The store's */
     const struct next_family *next;   /* what it will be; NULL: it ends. In a standstill only. */
 };
 
@@ -76,6 +77,14 @@ struct family *families_find_plain(const struct families *families, const char *
  */
 struct family *families_find_glob(struct families *families, const char *key, size_t length,
                                   enum reject *reason, struct rasad_error *error);
+
+/* The family of a plain section, or of a glob with a name, which is made if it isn't there; NULL,
+ * with the error, if it can't be. */
+struct family *families_find_section(struct families *families, const struct conf_metric *metric,
+                                     struct rasad_error *error);
+
+/* The family of this name, as exported; NULL if there is none. */
+struct family *families_find_name(struct families *families, const char *name);
 
 /* The following are for family_next. */
 

@@ -132,9 +132,6 @@ static int serve(struct conf *conf, bool verbose)
     log_info(&log, "starting", log_text("version", RASAD_VERSION),
              log_number("metrics", (int64_t)conf->metric_count),
              log_number("plugins", (int64_t)conf->shelf.count));
-    if (conf->state_dir[0] != '\0')
-        log_warning(&log, "state_dir is not used yet: this version keeps all state in memory",
-                    log_text("state_dir", conf->state_dir));
     fine = server_open(&server, conf, &log, verbose, &error) && server_run(&server, &error);
     server_close(&server);
     if (!fine)

@@ -139,12 +139,19 @@ static void fence(struct connection *connection, struct connection_context *cont
 }
 
 /* Numbers up to `to` will never come: the sender has dropped them. */
-static void pass_hole(struct stream *stream, uint64_t to, uint32_t chain)
+static void pass_hole(struct agents *agents, struct stream *stream, uint64_t to, uint32_t chain)
 {
     (void)atomic_fetch_add_explicit(&stream->agent->dropped, to - stream->applied,
                                     memory_order_relaxed);
     stream->applied = to;
     stream->chain = chain;
+    agents_touch_stream(agents, stream);
+}
+
+/* What of a stream may be acknowledged. */
+static uint64_t safe_number(const struct agents *agents, const struct stream *stream)
+{
+    return agents->keeps_marks ? stream->committed : stream->applied;
 }
 
 static bool take_stream(struct connection *connection, struct connection_context *context,
@@ -156,7 +163,7 @@ static bool take_stream(struct connection *connection, struct connection_context
         return false;
     fence(connection, context, stream);
     if (hello->has_first && hello->first - 1 > stream->applied)
-        pass_hole(stream, hello->first - 1, hello->chain);
+        pass_hole(context->agents, stream, hello->first - 1, hello->chain);
     else if (hello->has_first && hello->has_chain && hello->first - 1 == stream->applied &&
              hello->chain != stream->chain)
         (void)atomic_fetch_add_explicit(&stream->agent->forks, 1, memory_order_relaxed);
@@ -164,7 +171,7 @@ static bool take_stream(struct connection *connection, struct connection_context
     connection->stream = stream;
     connection->frame.chain = stream->chain;
     connection->frame.numbered = true;
-    connection->acknowledged = stream->applied;
+    connection->acknowledged = safe_number(context->agents, stream);
     return true;
 }
 
@@ -196,15 +203,16 @@ static bool is_same_sender(const struct connection *connection, const struct hel
            (stream == NULL || memcmp(stream->id, hello->stream, sizeof stream->id) == 0);
 }
 
-static void welcome(struct connection *connection)
+static void welcome(struct connection *connection, const struct connection_context *context)
 {
     const struct stream *stream = connection->stream;
     uint64_t applied = stream != NULL ? stream->applied : 0;
+    uint64_t committed = stream != NULL ? safe_number(context->agents, stream) : 0;
 
     text_printf(&connection->out,
                 "{\"@welcome\":{\"applied\":%" PRIu64 ",\"committed\":%" PRIu64
                 ",\"chain\":\"%08" PRIx32 "\"}}\n",
-                applied, applied, stream != NULL ? stream->chain : 0);
+                applied, committed, stream != NULL ? stream->chain : 0);
 }
 
 static enum connection_status on_hello(struct connection *connection,
@@ -226,7 +234,7 @@ static enum connection_status on_hello(struct connection *connection,
         return CONNECTION_BROKEN;
     if (hello.has_stream && !take_stream(connection, context, &hello))
         return CONNECTION_BROKEN;
-    welcome(connection);
+    welcome(connection, context);
     return CONNECTION_GOES_ON;
 }
 
@@ -244,7 +252,7 @@ static enum connection_status on_skip(struct connection *connection,
         !json_object_object_get_ex(json, "chain", &member) || !read_chain(member, &chain))
         return misuse(connection, "bad_skip", "skip wants a number in to and a chain");
     if (number > stream->applied) {
-        pass_hole(stream, number, chain);
+        pass_hole(context->agents, stream, number, chain);
         connection->frame.chain = chain;
     }
     return CONNECTION_GOES_ON;
@@ -332,12 +340,16 @@ enum connection_status protocol_object(struct connection *connection,
     return status;
 }
 
-void protocol_acknowledge(struct connection *connection)
+void protocol_acknowledge(struct connection *connection, const struct connection_context *context)
 {
     const struct stream *stream = connection->stream;
+    uint64_t number;
 
-    if (stream == NULL || stream->applied == connection->acknowledged)
+    if (stream == NULL)
         return;
-    connection->acknowledged = stream->applied;
-    text_printf(&connection->out, "{\"@ack\":%" PRIu64 "}\n", stream->applied);
+    number = safe_number(context->agents, stream);
+    if (number <= connection->acknowledged)
+        return;
+    connection->acknowledged = number;
+    text_printf(&connection->out, "{\"@ack\":%" PRIu64 "}\n", number);
 }

@@ -17,5 +17,6 @@ enum connection_status protocol_object(struct connection *connection,
                                        struct connection_context *context, const char *bytes,
                                        size_t length, uint32_t traits);
 
-/* Queues {"@ack": N} for what the stream has newly applied. */
-void protocol_acknowledge(struct connection *connection);
+/* Queues {"@ack": N} for what is new of the stream: applied or, where streams are kept on disk,
+ * committed. */
+void protocol_acknowledge(struct connection *connection, const struct connection_context *context);

@@ -6,24 +6,35 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/scoped.h"
 
 /* How long a scrape waits for a shard that is busy, or stuck in a plugin. */
 #define PATIENCE_NS (2 * NS_PER_S)
 
-bool publisher_open(struct publisher *publisher, struct view *view, struct shard *shards,
-                    int shard_count, struct rasad_error *error)
+/* After a commit that took so long, it rests four times as long, but is never later than that. */
+#define REST_FACTOR 4
+#define MOST_REST_NS (4 * NS_PER_S)
+
+/* How long after a commit that failed the next is tried. */
+#define RETRY_NS (NS_PER_S / 4)
+
+/* How often states aside are looked at. */
+#define DROP_EVERY_NS (60 * NS_PER_S)
+
+bool publisher_open(struct publisher *publisher, struct view *view, struct shard_common *common,
+                    struct store *store, struct rasad_error *error)
 {
     pthread_condattr_t attributes;
 
-    *publisher = (struct publisher){.view = view, .shards = shards, .shard_count = shard_count};
+    *publisher = (struct publisher){.view = view, .common = common, .store = store};
     publisher->last = &publisher->first;
-    publisher->answers = calloc((size_t)shard_count, sizeof *publisher->answers);
+    publisher->answers = calloc((size_t)common->shard_count, sizeof *publisher->answers);
     (void)pthread_mutex_init(&publisher->refreshing, NULL);
     (void)pthread_mutex_init(&publisher->lock, NULL);
     (void)pthread_condattr_init(&attributes);
     (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     (void)pthread_cond_init(&publisher->answered, &attributes);
-    (void)pthread_cond_init(&publisher->stop, &attributes);
+    (void)pthread_cond_init(&publisher->news, &attributes);
     (void)pthread_condattr_destroy(&attributes);
     return publisher->answers != NULL || rasad_fail_memory(error);
 }
@@ -33,25 +44,28 @@ static struct timespec to_timespec(int64_t ns)
     return (struct timespec){.tv_sec = ns / NS_PER_S, .tv_nsec = ns % NS_PER_S};
 }
 
-static void take_all(struct publisher *publisher, struct cut *cut)
+static void free_cuts(struct cut *cut)
 {
     while (cut != NULL) {
         struct cut *next = cut->next;
 
-        view_take(publisher->view, cut);
+        cut_free(cut);
         cut = next;
     }
 }
 
 void publisher_close(struct publisher *publisher)
 {
-    take_all(publisher, publisher->first);
+    free_cuts(publisher->pending);
+    free_cuts(publisher->first);
     free(publisher->answers);
-    (void)pthread_cond_destroy(&publisher->stop);
+    (void)pthread_cond_destroy(&publisher->news);
     (void)pthread_cond_destroy(&publisher->answered);
     (void)pthread_mutex_destroy(&publisher->lock);
     (void)pthread_mutex_destroy(&publisher->refreshing);
 }
+
+/* ---- Cuts come in -------------------------------------------------------------------------- */
 
 void publisher_take_cut(void *context, int shard, struct cut *cut, uint64_t ticket)
 {
@@ -68,38 +82,124 @@ void publisher_take_cut(void *context, int shard, struct cut *cut, uint64_t tick
     (void)pthread_mutex_unlock(&publisher->lock);
 }
 
-static bool all_have_answered(const struct publisher *publisher, uint64_t ticket)
+void publisher_note(void *context, bool is_urgent)
 {
-    for (int i = 0; i < publisher->shard_count; i++) {
-        if (publisher->answers[i] < ticket)
+    struct publisher *publisher = context;
+
+    (void)pthread_mutex_lock(&publisher->lock);
+    publisher->has_news = true;
+    publisher->is_urgent |= is_urgent;
+    (void)pthread_cond_signal(&publisher->news);
+    (void)pthread_mutex_unlock(&publisher->lock);
+}
+
+static bool all_have_answered(const struct publisher *publisher)
+{
+    for (int i = 0; i < publisher->common->shard_count; i++) {
+        if (publisher->answers[i] < publisher->ticket)
             return false;
     }
     return true;
 }
 
-static struct cut *take_queue(struct publisher *publisher)
+/* What was handed in comes behind what is pending. */
+static void take_queue(struct publisher *publisher)
 {
-    struct cut *cuts = publisher->first;
+    struct cut **end = &publisher->pending;
 
+    while (*end != NULL)
+        end = &(*end)->next;
+    *end = publisher->first;
     publisher->first = NULL;
     publisher->last = &publisher->first;
-    return cuts;
 }
 
-/* Waits for the answers and takes the queue; the cuts are the caller's then. */
-static struct cut *await_cuts(struct publisher *publisher, int64_t deadline_ns, bool *complete)
+/* Asks all shards for their cuts, which are pending then; false if one didn't answer in time. */
+static bool gather(struct publisher *publisher, bool all)
 {
-    const struct timespec deadline = to_timespec(deadline_ns);
-    struct cut *cuts;
+    const struct timespec deadline = to_timespec(clock_steady_ns() + PATIENCE_NS);
+    bool complete;
     int why = 0;
 
     (void)pthread_mutex_lock(&publisher->lock);
-    while (!(*complete = all_have_answered(publisher, publisher->ticket)) && !publisher->stopping &&
-           why != ETIMEDOUT)
-        why = pthread_cond_timedwait(&publisher->answered, &publisher->lock, &deadline);
-    cuts = take_queue(publisher);
+    publisher->ticket++;
+    publisher->has_news = false;
     (void)pthread_mutex_unlock(&publisher->lock);
-    return cuts;
+    for (int i = 0; i < publisher->common->shard_count; i++)
+        shard_want_cut(&publisher->common->shards[i], publisher->ticket, all);
+    (void)pthread_mutex_lock(&publisher->lock);
+    while (!(complete = all_have_answered(publisher)) && !publisher->stopping && why != ETIMEDOUT)
+        why = pthread_cond_timedwait(&publisher->answered, &publisher->lock, &deadline);
+    take_queue(publisher);
+    (void)pthread_mutex_unlock(&publisher->lock);
+    return complete;
+}
+
+/* ---- Cuts go out --------------------------------------------------------------------------- */
+
+/* Into the view, and the marks back to their shards. */
+static void show(struct publisher *publisher, bool view_is_shut)
+{
+    if (!view_is_shut)
+        view_shut(publisher->view);
+    while (publisher->pending != NULL) {
+        struct cut *cut = publisher->pending;
+        struct marks *marks = TAKE(cut->marks);
+        struct shard *shard = &publisher->common->shards[cut->shard];
+
+        publisher->pending = cut->next;
+        view_take_shut(publisher->view, cut);
+        if (marks != NULL)
+            shard_give_marks(shard, marks);
+    }
+    if (!view_is_shut)
+        view_end(publisher->view);
+}
+
+/* The first failure in a row is told, and the end of them. */
+static void note_outcome(struct publisher *publisher, bool fine, const struct rasad_error *error)
+{
+    if (!fine)
+        (void)atomic_fetch_add_explicit(&publisher->errors, 1, memory_order_relaxed);
+    if (!fine && !publisher->is_failing)
+        log_error(publisher->common->log,
+                  "commit failed: nothing more is acknowledged or shown until the disk takes it",
+                  log_text("reason", error->text));
+    if (fine && publisher->is_failing)
+        log_info(publisher->common->log, "the disk takes commits again",
+                 log_number("failed", (int64_t)atomic_load(&publisher->errors)));
+    publisher->is_failing = !fine;
+}
+
+/* Brings what is pending to the disk and shows it. */
+static bool write_pending(struct publisher *publisher, bool hold_all, bool view_is_shut,
+                          struct rasad_error *error)
+{
+    int64_t start_ns = clock_steady_ns();
+    bool fine = true;
+
+    if (publisher->store != NULL) {
+        fine = store_write(publisher->store, publisher->pending, hold_all, start_ns, error);
+        note_outcome(publisher, fine, error);
+    }
+    if (!fine)
+        return false;
+    show(publisher, view_is_shut);
+    timing_add(&publisher->took, clock_steady_ns() - start_ns);
+    return true;
+}
+
+/* One commit. What the last could not write is tried by itself, so that it doesn't pile up. */
+static bool commit(struct publisher *publisher, struct rasad_error *error)
+{
+    bool all = publisher->store != NULL && store_wants_all(publisher->store);
+    bool complete = true;
+
+    if (all || publisher->pending == NULL)
+        complete = gather(publisher, all);
+    if (all && !complete)
+        return rasad_fail(error, "a plugin keeps a thread of the server busy");
+    return write_pending(publisher, all, false, error) && complete;
 }
 
 void publisher_pause(struct publisher *publisher)
@@ -112,63 +212,117 @@ void publisher_resume(struct publisher *publisher)
     (void)pthread_mutex_unlock(&publisher->refreshing);
 }
 
-void publisher_take_late(struct publisher *publisher)
+bool publisher_settle(struct publisher *publisher, bool view_is_shut, struct rasad_error *error)
 {
-    struct cut *cut;
-
     (void)pthread_mutex_lock(&publisher->lock);
-    cut = take_queue(publisher);
+    take_queue(publisher);
     (void)pthread_mutex_unlock(&publisher->lock);
-    while (cut != NULL) {
-        struct cut *next = cut->next;
+    if (publisher->store != NULL && store_wants_all(publisher->store))
+        return rasad_fail(error, "the disk has failed, and has not taken all states anew yet");
+    return write_pending(publisher, false, view_is_shut, error);
+}
 
-        view_take_shut(publisher->view, cut);
-        cut = next;
-    }
+bool publisher_commit(struct publisher *publisher, struct rasad_error *error)
+{
+    bool fine;
+
+    error->text[0] = '\0';
+    (void)pthread_mutex_lock(&publisher->refreshing);
+    fine = commit(publisher, error);
+    (void)pthread_mutex_unlock(&publisher->refreshing);
+    return fine || error->text[0] != '\0' ||
+           rasad_fail(error, "a plugin keeps a thread of the server busy");
 }
 
 bool publisher_refresh(struct publisher *publisher)
 {
-    int64_t start_ns = clock_steady_ns();
-    bool complete;
+    struct rasad_error error;
 
-    (void)pthread_mutex_lock(&publisher->refreshing);
-    (void)pthread_mutex_lock(&publisher->lock);
-    publisher->ticket++;
-    (void)pthread_mutex_unlock(&publisher->lock);
-    for (int i = 0; i < publisher->shard_count; i++)
-        shard_want_cut(&publisher->shards[i], publisher->ticket);
-    take_all(publisher, await_cuts(publisher, start_ns + PATIENCE_NS, &complete));
-    (void)pthread_mutex_unlock(&publisher->refreshing);
-    timing_add(&publisher->took, clock_steady_ns() - start_ns);
-    return complete;
+    return publisher->store != NULL || publisher_commit(publisher, &error);
 }
 
-/* Waits for the next second; false if it is the end. */
-static bool wait_a_second(struct publisher *publisher)
+/* ---- The thread ---------------------------------------------------------------------------- */
+
+/*
+ * Waits until the next commit is due; false if it is the end. That is `soonest_ns`, if there is
+ * something to write, or at once if that is urgent; `latest_ns` in any case.
+ */
+static bool wait_for_news(struct publisher *publisher, int64_t soonest_ns, int64_t latest_ns)
 {
-    const struct timespec next = to_timespec(clock_steady_ns() + NS_PER_S);
     bool stopping;
-    int why = 0;
 
     (void)pthread_mutex_lock(&publisher->lock);
-    while (!publisher->stopping && why != ETIMEDOUT)
-        why = pthread_cond_timedwait(&publisher->stop, &publisher->lock, &next);
-    stopping = publisher->stopping;
+    for (;;) {
+        int64_t now_ns = clock_steady_ns();
+        int64_t until_ns = publisher->has_news && soonest_ns < latest_ns ? soonest_ns : latest_ns;
+        const struct timespec until = to_timespec(until_ns);
+
+        stopping = publisher->stopping;
+        if (stopping || now_ns >= until_ns || publisher->is_urgent)
+            break;
+        (void)pthread_cond_timedwait(&publisher->news, &publisher->lock, &until);
+    }
+    publisher->is_urgent = false;
     (void)pthread_mutex_unlock(&publisher->lock);
     return !stopping;
 }
 
-static void *run(void *argument)
+/* When the next commit may begin: so that commits take a fifth of a core at most. */
+static int64_t next_commit_ns(const struct publisher *publisher, int64_t start_ns, int64_t cpu_ns)
 {
-    while (wait_a_second(argument))
+    int64_t interval_ns = publisher->common->conf->commit_interval_ns;
+    int64_t rest_ns = REST_FACTOR * cpu_ns < MOST_REST_NS ? REST_FACTOR * cpu_ns : MOST_REST_NS;
+    int64_t rested_ns = clock_steady_ns() + rest_ns;
+
+    return start_ns + interval_ns > rested_ns ? start_ns + interval_ns : rested_ns;
+}
+
+static void drop_aside(struct publisher *publisher, int64_t now_ns)
+{
+    struct rasad_error error;
+
+    (void)pthread_mutex_lock(&publisher->refreshing);
+    if (!publisher->is_failing &&
+        !store_drop_aside(publisher->store, publisher->common->conf->state_keep_ns, now_ns, &error))
+        log_warning(publisher->common->log, "states of metrics that are gone can't be erased",
+                    log_text("reason", error.text));
+    (void)pthread_mutex_unlock(&publisher->refreshing);
+}
+
+static void *run_with_store(void *argument)
+{
+    struct publisher *publisher = argument;
+    int64_t soonest_ns = 0, latest_ns = clock_steady_ns() + DROP_EVERY_NS;
+    int64_t drop_ns = 0;
+    struct rasad_error error;
+
+    while (wait_for_news(publisher, soonest_ns, latest_ns)) {
+        int64_t start_ns = clock_steady_ns();
+        int64_t cpu_ns = clock_read_ns(CLOCK_THREAD_CPUTIME_ID);
+        bool fine = publisher_commit(publisher, &error);
+
+        cpu_ns = clock_read_ns(CLOCK_THREAD_CPUTIME_ID) - cpu_ns;
+        soonest_ns = fine ? next_commit_ns(publisher, start_ns, cpu_ns) : start_ns + RETRY_NS;
+        latest_ns = fine ? start_ns + DROP_EVERY_NS : soonest_ns;
+        if (start_ns >= drop_ns) {
+            drop_aside(publisher, start_ns);
+            drop_ns = start_ns + DROP_EVERY_NS;
+        }
+    }
+    return NULL;
+}
+
+static void *run_without(void *argument)
+{
+    while (wait_for_news(argument, INT64_MAX, clock_steady_ns() + NS_PER_S))
         (void)publisher_refresh(argument);
     return NULL;
 }
 
 bool publisher_start(struct publisher *publisher, struct rasad_error *error)
 {
-    int why = pthread_create(&publisher->thread, NULL, run, publisher);
+    int why = pthread_create(&publisher->thread, NULL,
+                             publisher->store != NULL ? run_with_store : run_without, publisher);
 
     if (why != 0)
         return rasad_fail(error, "cannot start a thread: %s", strerror(why));
@@ -182,7 +336,7 @@ void publisher_stop(struct publisher *publisher)
         return;
     (void)pthread_mutex_lock(&publisher->lock);
     publisher->stopping = true;
-    (void)pthread_cond_signal(&publisher->stop);
+    (void)pthread_cond_signal(&publisher->news);
     (void)pthread_cond_broadcast(&publisher->answered); /* the shards may answer no more */
     (void)pthread_mutex_unlock(&publisher->lock);
     (void)pthread_join(publisher->thread, NULL);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/scoped.h"
 #include "hash.h"
 #include "view.h"
 
@@ -79,6 +80,7 @@ void series_store_close(struct series_store *store)
     }
     table_free(&store->table);
     free(store->overflow);
+    free(store->erased);
 }
 
 static bool series_matches(const struct table_item *item, const void *wanted)
@@ -249,7 +251,7 @@ struct series *series_get(struct series_store *store, struct family *family, str
     return series;
 }
 
-static void add_dirty(struct series_store *store, struct series *series)
+void series_mark(struct series_store *store, struct series *series)
 {
     if ((series->flags & SERIES_DIRTY) != 0)
         return;
@@ -263,7 +265,34 @@ void series_touch(struct series_store *store, struct series *series, int64_t ste
 {
     atomic_store_explicit(&series->updated_ns, steady_ns, memory_order_relaxed);
     series->flags |= SERIES_USED;
-    add_dirty(store, series);
+    series_mark(store, series);
+}
+
+void series_mark_all(struct series_store *store)
+{
+    struct table_item *item;
+    size_t slot = 0;
+
+    while ((item = table_next(&store->table, &slot)) != NULL)
+        series_mark(store, (struct series *)item);
+    for (uint32_t i = 0; i < store->overflow_count; i++) {
+        if (store->overflow[i] != NULL)
+            series_mark(store, store->overflow[i]);
+    }
+}
+
+bool series_erase(struct series_store *store, uint64_t id)
+{
+    uint64_t *grown;
+
+    if (id == 0)
+        return true;
+    grown = reallocarray(store->erased, store->erased_count + 1, sizeof *grown);
+    if (grown == NULL)
+        return false;
+    store->erased = grown;
+    store->erased[store->erased_count++] = id;
+    return true;
 }
 
 /* Out of the table, and its place is free. */
@@ -273,6 +302,62 @@ static void take_out(struct series_store *store, struct series *series)
     if (series->agent != NULL)
         series->agent->series--;
     places_give(&series->family->places, place_labels(series), series->labels_size);
+}
+
+/* The one that is there, or NULL. */
+static struct series *find_restored(const struct series_store *store, const struct series *like,
+                                    const void *labels, uint32_t labels_size)
+{
+    const struct identity identity = {.family = like->family,
+                                      .agent = like->agent,
+                                      .labels = (unsigned char *)(uintptr_t)labels,
+                                      .labels_size = labels_size};
+    uint32_t id = like->family->id;
+
+    if (like->is_overflow)
+        return id < store->overflow_count ? store->overflow[id] : NULL;
+    return (struct series *)table_find(&store->table,
+                                       series_hash(like->family, like->agent, labels, labels_size),
+                                       series_matches, &identity);
+}
+
+/* Puts a series that nobody knows yet into the store. */
+static bool enter(struct series_store *store, struct series *series)
+{
+    if (series->is_overflow) {
+        struct series **slot = overflow_slot(store, series->family->id);
+
+        if (slot != NULL)
+            *slot = series;
+        return slot != NULL;
+    }
+    series->item.hash =
+        series_hash(series->family, series->agent, series_labels(series), series->labels_size);
+    if (!table_add(&store->table, &series->item))
+        return false;
+    places_restore(&series->family->places, place_labels(series), series->labels_size);
+    if (series->agent != NULL)
+        series->agent->series++;
+    return true;
+}
+
+struct series *series_restore(struct series_store *store, const struct series *like,
+                              const void *labels, uint32_t labels_size, bool *is_new)
+{
+    struct series *series = find_restored(store, like, labels, labels_size);
+
+    *is_new = series == NULL;
+    if (series != NULL)
+        return series;
+    series = series_new(like, like->family->state_size, labels, labels_size);
+    if (series == NULL)
+        return NULL;
+    aggregate_init(like->family->aggregate, series_state(series));
+    aggregate_init(like->family->aggregate, series_published(series));
+    if (enter(store, series))
+        return series;
+    series_free(series);
+    return NULL;
 }
 
 void series_take_out(struct series_store *store, struct series *series)
@@ -285,23 +370,13 @@ void series_take_out(struct series_store *store, struct series *series)
 
 void series_put_in(struct series_store *store, struct series *series)
 {
-    if (series->is_overflow) {
-        store->overflow[series->family->id] = series;
-        return;
-    }
-    /* There is room, since at least as many were taken out. */
-    series->item.hash =
-        series_hash(series->family, series->agent, series_labels(series), series->labels_size);
-    (void)table_add(&store->table, &series->item);
-    places_restore(&series->family->places, place_labels(series), series->labels_size);
-    if (series->agent != NULL)
-        series->agent->series++;
+    (void)enter(store, series); /* there is room, since at least as many were taken out */
 }
 
 static void remove_series(struct series_store *store, struct series *series)
 {
     take_out(store, series);
-    add_dirty(store, series);
+    series_mark(store, series);
     series->flags |= SERIES_REMOVED;
     store->removed_count++;
 }
@@ -357,6 +432,8 @@ void cut_free(struct cut *cut)
     free(cut->changed);
     free(cut->removed);
     free(cut->states);
+    free(cut->erased);
+    marks_free(cut->marks);
     free(cut);
 }
 
@@ -401,6 +478,8 @@ struct cut *series_cut(struct series_store *store)
             cut->removed[cut->removed_count++] = series;
             continue;
         }
+        if (series->id == 0 && store->ids != NULL)
+            series->id = atomic_fetch_add_explicit(store->ids, 1, memory_order_relaxed) + 1;
         memcpy(state, series_state(series), series->family->state_size);
         state += series->family->state_size;
         cut->changed[cut->changed_count++] = series;
@@ -409,5 +488,8 @@ struct cut *series_cut(struct series_store *store)
     store->first_dirty = NULL;
     store->dirty_count = 0;
     store->removed_count = 0;
+    cut->erased = TAKE(store->erased);
+    cut->erased_count = store->erased_count;
+    store->erased_count = 0;
     return cut;
 }

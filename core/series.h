@@ -31,6 +31,7 @@ struct series {
     struct family *family;
     struct agent *agent; /* a reference; NULL where agents are not told apart, and in overflow */
     struct series *next_dirty;
+    uint64_t id;                /* on disk; 0: it never was in a cut for it */
     int64_t created_ns;         /* wall */
     _Atomic int64_t updated_ns; /* steady; written by the shard, read by all */
     uint32_t view_index;        /* the view's: its place there, or VIEW_NOWHERE */
@@ -49,7 +50,10 @@ struct series_store {
     uint32_t overflow_count;
     struct series *first_dirty;
     size_t dirty_count;
-    size_t removed_count; /* of them, how many are to be handed over */
+    size_t removed_count;  /* of them, how many are to be handed over */
+    _Atomic uint64_t *ids; /* the last id that was given, of all shards; NULL: none is needed */
+    uint64_t *erased;      /* ids of series that went into others, for the next cut */
+    size_t erased_count;
     size_t sweep_slot;
     unsigned char labels[SERIES_MAX_LABEL_BYTES]; /* those of the sample at hand */
 };
@@ -100,10 +104,27 @@ struct series *series_get(struct series_store *store, struct family *family, str
  * refused would show a series that nobody sent. */
 void series_discard_if_new(struct series_store *store, struct series *series);
 
+/*
+ * The series of this identity, for a state that comes from disk: the one that is there, or else a
+ * new one with a fresh state, which has its place whether one is left or not. `like` has the
+ * family, the agent and what is constant of a new one. NULL without memory.
+ */
+struct series *series_restore(struct series_store *store, const struct series *like,
+                              const void *labels, uint32_t labels_size, bool *is_new);
+
 /* Out of the store, in which nothing may be dirty; for a transition, which puts as many in at most.
  */
 void series_take_out(struct series_store *store, struct series *series);
 void series_put_in(struct series_store *store, struct series *series);
+
+/* The next cut says that what has this id on disk is gone; false without memory. */
+bool series_erase(struct series_store *store, uint64_t id);
+
+/* Has the next cut copy the series. */
+void series_mark(struct series_store *store, struct series *series);
+
+/* Has the next cut copy all of them. */
+void series_mark_all(struct series_store *store);
 
 /* Notes that the state has changed. */
 void series_touch(struct series_store *store, struct series *series, int64_t steady_ns);

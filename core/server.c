@@ -15,6 +15,7 @@
 #include "base/scoped.h"
 #include "crash.h"
 #include "isolate/isolate.h"
+#include "store/loading.h"
 
 /* More descriptors than this are of no use to us. */
 #define MOST_DESCRIPTORS (1 << 20)
@@ -81,6 +82,44 @@ static bool open_shards(struct server *server, struct rasad_error *error)
         if (!shard_open(&server->shards[i], &server->common, i, error))
             return false;
     }
+    return true;
+}
+
+/* What the disk has of an earlier server. */
+static bool open_store(struct server *server, struct rasad_error *error)
+{
+    if (server->conf->state_dir[0] == '\0')
+        return true;
+    if (!store_open(server->conf->state_dir, server->log, clock_steady_ns(), &server->store, error))
+        return false;
+    server->common.series_ids = store_ids(server->store);
+    server->common.note = publisher_note;
+    return true;
+}
+
+static bool load_state(struct server *server, struct rasad_error *error)
+{
+    const struct loading loading = {
+        .store = server->store,
+        .conf = server->conf,
+        .families = &server->families,
+        .shards = server->shards,
+        .shard_count = server->common.shard_count,
+        .view = &server->view,
+        .log = server->log,
+        .steady_ns = clock_steady_ns(),
+    };
+    struct loaded loaded;
+
+    if (server->store == NULL)
+        return true;
+    if (!loading_run(&loading, &loaded, error))
+        return rasad_fail_at(error, "%s", server->conf->state_dir);
+    log_info(server->log, "state loaded", log_text("state_dir", server->conf->state_dir),
+             log_number("series", (int64_t)loaded.series),
+             log_number("streams", (int64_t)loaded.streams),
+             log_number("aside", (int64_t)loaded.aside),
+             log_number("took_ms", (clock_steady_ns() - loading.steady_ns) / NS_PER_MS));
     return true;
 }
 
@@ -196,15 +235,18 @@ bool server_open(struct server *server, struct conf *conf, const struct log *log
     standstill_open(&server->common.standstill, server->common.shard_count);
     taps_open(&server->taps);
     view_open(&server->view);
+    if (!open_store(server, error))
+        return false;
     watch_crashes(server);
     return take_signals(server, error) && server_begin_conf(server, conf, error) &&
            families_open(&server->families, conf, server->common.shard_count, error) &&
            open_shards(server, error) &&
-           publisher_open(&server->publisher, &server->view, server->shards,
-                          server->common.shard_count, error) &&
-           admin_open(server, &server->admin, error) && open_listener(server, error) &&
-           open_http(server, limit, error) && start_threads(server, error) &&
-           reloader_start(&server->reloader, server, error) && admin_start(server->admin, error);
+           publisher_open(&server->publisher, &server->view, &server->common, server->store,
+                          error) &&
+           load_state(server, error) && admin_open(server, &server->admin, error) &&
+           open_listener(server, error) && open_http(server, limit, error) &&
+           start_threads(server, error) && reloader_start(&server->reloader, server, error) &&
+           admin_start(server->admin, error);
 }
 
 /* What a signal asks for; false if it is the end. */
@@ -242,7 +284,29 @@ static void close_admin(struct server *server)
     server->admin = NULL;
 }
 
-/* First nothing new comes in, then what came in is applied, then the threads end. */
+/* All that the shards, whose threads have ended, have taken comes to the disk. */
+static void commit_last(struct server *server)
+{
+    struct publisher *publisher = &server->publisher;
+    struct rasad_error error = {""};
+    bool fine = true;
+
+    publisher_pause(publisher);
+    for (int i = 0; fine && i < server->common.shard_count; i++) {
+        struct cut *cut = shard_cut(&server->shards[i]);
+
+        fine = cut != NULL || rasad_fail_memory(&error);
+        publisher_take_cut(publisher, i, cut, publisher->ticket);
+    }
+    fine = fine && publisher_settle(publisher, false, &error);
+    publisher_resume(publisher);
+    if (!fine)
+        log_error(server->log,
+                  "the last commit failed: what is not on disk is lost, unless its sender keeps it",
+                  log_text("reason", error.text));
+}
+
+/* First nothing new comes in, then what came in is applied and committed, then the threads end. */
 static void stop(struct server *server)
 {
     reloader_stop(&server->reloader);
@@ -251,6 +315,8 @@ static void stop(struct server *server)
     listener_close(&server->listener);
     publisher_stop(&server->publisher);
     shards_stop(server->shards, server->common.shard_count);
+    commit_last(server);
+    shards_close_connections(server->shards, server->common.shard_count);
     log_info(server->log, "stopped",
              log_number("messages", (int64_t)shards_sum(server->shards, server->common.shard_count,
                                                         offsetof(struct counters, messages))),
@@ -315,8 +381,10 @@ void server_close(struct server *server)
     publisher_stop(&server->publisher);
     http_close(server->http);
     listener_close(&server->listener);
-    if (server->shards_open == server->common.shard_count)
+    if (server->shards_open == server->common.shard_count) {
         shards_stop(server->shards, server->shards_open);
+        shards_close_connections(server->shards, server->shards_open);
+    }
     publisher_close(&server->publisher);
     for (int i = 0; i < server->shards_open; i++)
         shard_close(&server->shards[i]);
@@ -324,6 +392,7 @@ void server_close(struct server *server)
     view_close(&server->view);
     taps_close(&server->taps);
     families_close(&server->families);
+    store_close(server->store);
     standstill_close(&server->common.standstill);
     conf_free(server->conf);
     crash_end();

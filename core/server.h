@@ -15,6 +15,7 @@
 #include "publisher.h"
 #include "reload/reload.h"
 #include "shard.h"
+#include "store/store.h"
 #include "view.h"
 
 struct server {
@@ -22,6 +23,7 @@ struct server {
     const struct log *log;
     int signals; /* signalfd */
     struct families families;
+    struct store *store; /* NULL: all state is in memory only */
     struct view view;
     struct publisher publisher;
     struct shard_common common;
@@ -45,8 +47,8 @@ bool server_open(struct server *server, struct conf *conf, const struct log *log
 /* Lets the isolated metrics of a conf work for this server, before it is the server's. */
 bool server_begin_conf(const struct server *server, struct conf *conf, struct rasad_error *error);
 
-/* Serves until SIGINT or SIGTERM, then applies what was received and closes the senders'
- * connections. */
+/* Serves until SIGINT or SIGTERM, then applies what was received, commits it, and closes the
+ * senders' connections. */
 bool server_run(struct server *server, struct rasad_error *error);
 
 void server_close(struct server *server);

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 
 #include "base/clock.h"
 #include "crash.h"
+#include "protocol.h"
 
 /* Events of one round. */
 #define ROUND_EVENTS 64
@@ -50,6 +52,8 @@ bool shard_open(struct shard *shard, struct shard_common *common, int index,
         shard->context.buffer == NULL)
         return rasad_fail_memory(error);
     shard->ingest.taps = common->taps;
+    shard->ingest.store.ids = common->series_ids;
+    shard->agents.keeps_marks = common->series_ids != NULL;
     return true;
 }
 
@@ -73,8 +77,24 @@ void shard_give(struct shard *shard, struct connection *connection)
     ring(shard);
 }
 
-void shard_want_cut(struct shard *shard, uint64_t ticket)
+void shard_give_marks(struct shard *shard, struct marks *marks)
 {
+    marks->next = NULL;
+    (void)pthread_mutex_lock(&shard->mail_lock);
+    if (shard->last_marks != NULL)
+        shard->last_marks->next = marks;
+    else
+        shard->first_marks = marks;
+    shard->last_marks = marks;
+    (void)pthread_mutex_unlock(&shard->mail_lock);
+    atomic_store_explicit(&shard->has_mail, true, memory_order_release);
+    ring(shard);
+}
+
+void shard_want_cut(struct shard *shard, uint64_t ticket, bool all)
+{
+    if (all)
+        atomic_store_explicit(&shard->wants_all, true, memory_order_relaxed);
     atomic_store_explicit(&shard->wanted_cut, ticket, memory_order_release);
     ring(shard);
 }
@@ -216,23 +236,72 @@ static void take_connection(struct shard *shard, struct connection *connection)
         settle(shard, connection, connection_resume(connection, &shard->context));
 }
 
+/* What is on disk is acknowledged, where its sender is there to hear it. */
+static void take_marks(struct shard *shard, struct marks *marks)
+{
+    for (size_t i = 0; i < marks->count; i++) {
+        struct stream *stream = agents_take_mark(&shard->agents, &marks->at[i]);
+        struct connection *connection = stream != NULL ? stream->connection : NULL;
+
+        if (connection == NULL || connection->ending)
+            continue;
+        protocol_acknowledge(connection, &shard->context);
+        settle(shard, connection, connection_flush(connection));
+    }
+    shard->unsettled_bytes -= marks->bytes;
+    free(marks);
+}
+
 static void take_mail(struct shard *shard)
 {
     struct connection *mail;
+    struct marks *marks;
 
     if (!atomic_exchange_explicit(&shard->has_mail, false, memory_order_acquire))
         return;
     (void)pthread_mutex_lock(&shard->mail_lock);
     mail = shard->first_mail;
+    marks = shard->first_marks;
     shard->first_mail = NULL;
     shard->last_mail = NULL;
+    shard->first_marks = NULL;
+    shard->last_marks = NULL;
     (void)pthread_mutex_unlock(&shard->mail_lock);
+    while (marks != NULL) {
+        struct marks *next = marks->next;
+
+        take_marks(shard, marks);
+        marks = next;
+    }
     while (mail != NULL) {
         struct connection *connection = mail;
 
         mail = mail->next;
         take_connection(shard, connection);
     }
+}
+
+struct cut *shard_cut(struct shard *shard)
+{
+    struct marks *marks;
+    struct cut *cut = NULL;
+
+    if (agents_reserve_marks(&shard->agents, &marks))
+        cut = series_cut(&shard->ingest.store);
+    if (cut == NULL) {
+        free(marks);
+        return NULL;
+    }
+    agents_mark(&shard->agents, marks, shard->ingest.steady_ns);
+    if (marks != NULL)
+        marks->bytes = shard->context.bytes_read;
+    shard->unsettled_bytes += marks != NULL ? shard->context.bytes_read : 0;
+    shard->context.bytes_read = 0;
+    shard->has_noted = false;
+    shard->has_hurried = false;
+    cut->marks = marks;
+    cut->shard = shard->index;
+    return cut;
 }
 
 static void grant_cut(struct shard *shard)
@@ -242,8 +311,37 @@ static void grant_cut(struct shard *shard)
     if (wanted == shard->made_cut)
         return;
     shard->made_cut = wanted;
-    shard->common->take_cut(shard->common->take_cut_context, shard->index,
-                            series_cut(&shard->ingest.store), wanted);
+    if (atomic_exchange_explicit(&shard->wants_all, false, memory_order_relaxed)) {
+        series_mark_all(&shard->ingest.store);
+        agents_touch_all(&shard->agents);
+    }
+    shard->common->take_cut(shard->common->take_cut_context, shard->index, shard_cut(shard),
+                            wanted);
+}
+
+/* How much of what a shard may have read and not settled it has. */
+static uint64_t unsettled(const struct shard *shard)
+{
+    return shard->unsettled_bytes + shard->context.bytes_read;
+}
+
+static uint64_t most_unsettled(const struct shard *shard)
+{
+    return SHARDS_MOST_UNSETTLED / (uint64_t)shard->common->shard_count;
+}
+
+/* Says so if there is something for the next cut. */
+static void note_news(struct shard *shard)
+{
+    bool is_urgent = unsettled(shard) > most_unsettled(shard) / 2;
+
+    if (shard->common->note == NULL || (shard->has_noted && (!is_urgent || shard->has_hurried)))
+        return;
+    if (shard->ingest.store.dirty_count == 0 && shard->agents.dirty_count == 0)
+        return;
+    shard->has_noted = true;
+    shard->has_hurried |= is_urgent;
+    shard->common->note(shard->common->take_cut_context, is_urgent);
 }
 
 /* Between two batches: what others want. */
@@ -306,10 +404,21 @@ static bool is_ended(const struct shard *shard, const struct connection *connect
     return ended != NULL;
 }
 
+/* The events of a round. While too much is unsettled, only the bell counts. */
+static int await_events(const struct shard *shard, struct epoll_event *events, int timeout_ms)
+{
+    struct pollfd bell = {.fd = shard->bell, .events = POLLIN};
+
+    if (shard->common->note == NULL || unsettled(shard) <= most_unsettled(shard))
+        return epoll_wait(shard->poller, events, ROUND_EVENTS, timeout_ms);
+    events[0] = (struct epoll_event){.events = EPOLLIN, .data.ptr = NULL};
+    return poll(&bell, 1, timeout_ms);
+}
+
 static void take_round(struct shard *shard, int timeout_ms)
 {
     struct epoll_event events[ROUND_EVENTS];
-    int count = epoll_wait(shard->poller, events, ROUND_EVENTS, timeout_ms);
+    int count = await_events(shard, events, timeout_ms);
 
     tell_time(shard);
     for (int i = 0; i < count; i++) {
@@ -321,6 +430,7 @@ static void take_round(struct shard *shard, int timeout_ms)
     heed_others(shard);
     free_ended(shard);
     sweep(shard);
+    note_news(shard);
 }
 
 /* Applies what the socket holds at this moment, and not what its sender goes on to send. */
@@ -412,6 +522,10 @@ void shards_stop(struct shard *shards, int count)
     /* From here on there is one thread, for what changed hands while the others ended. */
     for (int i = 0; i < 2 * count; i++)
         drain(&shards[i % count]);
+}
+
+void shards_close_connections(struct shard *shards, int count)
+{
     for (int i = 0; i < count; i++)
         close_connections(&shards[i]);
 }

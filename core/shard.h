@@ -4,7 +4,9 @@
  * shard: a worker thread with its own agents, connections and states: one writer for each, so the
  * way of a sample needs no lock. It waits with epoll, reads each connection a batch at a time, and
  * between two batches looks whether somebody wants a cut, brings a connection, or wants it to end.
- * Threads: all from one; shard_give(), shard_want_cut() from any.
+ * What is kept on disk is acknowledged when its marks are back. A shard that has read too much
+ * since then, for the disk is slow or fails, reads no further, so its senders have to wait.
+ * Threads: all from one; shard_give(), shard_give_marks() and shard_want_cut() from any.
  */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -25,6 +27,9 @@
 #define SHARD_LOGGED_PER_SECOND 100
 #define SHARD_LOGGED_AT_ONCE 2000
 
+/* Bytes that all shards together may have read that are not on disk yet. */
+#define SHARDS_MOST_UNSETTLED ((uint64_t)64 << 20)
+
 /* What all shards share; outlives them. */
 struct shard_common {
     const struct conf *conf; /* another one after a standstill */
@@ -40,7 +45,11 @@ struct shard_common {
     /* Takes a finished cut; called by the shard's thread, must not wait. Owns the cut, which is
      * NULL if there was no memory for it. */
     void (*take_cut)(void *context, int shard, struct cut *cut, uint64_t ticket);
-    void *take_cut_context;
+    /* Hears, once after each cut, that there is something for the next one; called by the shard's
+     * thread, must not wait. NULL: nobody wants to know, for nothing is kept on disk. */
+    void (*note)(void *context, bool is_urgent);
+    void *take_cut_context;       /* of both */
+    _Atomic uint64_t *series_ids; /* see series_store.ids */
 };
 
 struct shard {
@@ -58,9 +67,15 @@ struct shard {
     pthread_mutex_t mail_lock;
     struct connection *first_mail; /* newly given, linked, in their order; under the lock */
     struct connection *last_mail;
+    struct marks *first_marks; /* newly back, in their order; under the lock */
+    struct marks *last_marks;
     _Atomic bool has_mail;
     _Atomic uint64_t wanted_cut; /* the ticket of the newest wish */
+    _Atomic bool wants_all;      /* and it is to hold everything */
     uint64_t made_cut;           /* the newest that was granted */
+    bool has_noted;              /* since the last cut */
+    bool has_hurried;            /* likewise: urgently */
+    uint64_t unsettled_bytes;    /* read before the last cut, and not on disk yet */
     _Atomic bool stopping;
     size_t agent_sweep_slot;
     int64_t next_sweep_ns; /* steady */
@@ -74,9 +89,12 @@ bool shard_open(struct shard *shard, struct shard_common *common, int index,
 /* Starts its thread. */
 bool shard_start(struct shard *shard, struct rasad_error *error);
 
-/* Ends the threads of all shards, after they applied what their connections' sockets hold by now,
- * and closes the connections. */
+/* Ends the threads of all shards, after they applied what their connections' sockets hold by now.
+ */
 void shards_stop(struct shard *shards, int count);
+
+/* After shards_stop(): acknowledges what is on disk by now, and closes the connections. */
+void shards_close_connections(struct shard *shards, int count);
 
 /* Frees all. Nobody may hold a series of it any more. */
 void shard_close(struct shard *shard);
@@ -87,11 +105,19 @@ uint64_t shards_sum(const struct shard *shards, int count, size_t offset);
 /* Gives it a connection. */
 void shard_give(struct shard *shard, struct connection *connection);
 
+/* Gives it back the marks of a cut, which is on disk. */
+void shard_give_marks(struct shard *shard, struct marks *marks);
+
+/* Makes a cut, on its thread or while that stands still or has ended; NULL without memory, with
+ * nothing changed. */
+struct cut *shard_cut(struct shard *shard);
+
 /* Has all shards look whether a standstill is wanted. */
 void shards_wake(struct shard *shards, int count);
 
 /* From now on it goes by this conf; on its thread, in a standstill. */
 void shard_take_conf(struct shard *shard, const struct conf *conf);
 
-/* Asks for a cut; common->take_cut() is called with this or a later ticket. */
-void shard_want_cut(struct shard *shard, uint64_t ticket);
+/* Asks for a cut, of all that there is or of what has changed; common->take_cut() is called with
+ * this or a later ticket. */
+void shard_want_cut(struct shard *shard, uint64_t ticket, bool all);

@@ -36,6 +36,8 @@ struct main_rows {
     int64_t stale_after;
     int64_t anonymous_expire;
     int64_t agent_ttl;
+    int64_t commit_interval;
+    int64_t state_keep;
 };
 
 static const struct rasad_option main_rows[] = {
@@ -58,6 +60,10 @@ static const struct rasad_option main_rows[] = {
                           .help = "an unnamed sender's series are dropped so long after its end"),
     RASAD_OPTION_DURATION(struct main_rows, agent_ttl, .preset = "30d", .min = "1s",
                           .help = "a stream not heard of so long is forgotten"),
+    RASAD_OPTION_DURATION(struct main_rows, commit_interval, .preset = "20ms", .min = "1ms",
+                          .max = "5s", .help = "the least time between two commits to the disk"),
+    RASAD_OPTION_DURATION(struct main_rows, state_keep, .preset = "7d", .min = "1s",
+                          .help = "states of a metric that is gone are kept so long"),
 };
 
 struct listen_rows {
@@ -318,6 +324,8 @@ static void move_main(struct reader *reader, struct main_rows *rows)
     conf->stale_after_ns = rows->stale_after;
     conf->anonymous_expire_ns = rows->anonymous_expire;
     conf->agent_ttl_ns = rows->agent_ttl;
+    conf->commit_interval_ns = rows->commit_interval;
+    conf->state_keep_ns = rows->state_keep;
 }
 
 static void read_listen(struct reader *reader, const char *name, const struct rasad_option *options,

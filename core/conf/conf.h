@@ -55,6 +55,8 @@ struct conf {
     int64_t stale_after_ns;      /* 0: never */
     int64_t anonymous_expire_ns; /* 0: never */
     int64_t agent_ttl_ns;
+    int64_t commit_interval_ns;
+    int64_t state_keep_ns;
     struct conf_metric *metrics; /* in file order */
     size_t metric_count;
     struct plugin_shelf shelf;

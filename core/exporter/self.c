@@ -246,6 +246,20 @@ static void add_build(struct self *self)
     }
 }
 
+/* Of the state on disk, if there is one. */
+static void add_store(struct self *self)
+{
+    struct publisher *publisher = self->source->publisher;
+
+    if (publisher->store == NULL)
+        return;
+    if (begin(self, "rasad_commit_errors_total", "counter",
+              "Commits that failed; nothing is acknowledged until one succeeds."))
+        sample(self, counter_read(&publisher->errors));
+    if (begin(self, "rasad_state_bytes", "gauge", "Size of the state's file on disk."))
+        sample(self, store_bytes(publisher->store));
+}
+
 static void add_reloads(struct self *self)
 {
     const struct reloads *reloads = self->source->reloads;
@@ -275,9 +289,10 @@ void self_metrics(struct scrape_source *source, const struct filter *filter, str
     add_agents(&self);
     add_totals(&self);
     add_families(&self);
+    add_store(&self);
     add_reloads(&self);
     add_timing(&self, "rasad_commit_seconds",
-               "How long it took to bring the shards' changes into what is shown.",
+               "How long it took to bring the shards' changes to the disk and into what is shown.",
                &source->publisher->took);
     add_timing(&self, "rasad_scrape_seconds", "How long it took to write an exposition.",
                &source->took);

@@ -8,6 +8,7 @@
 #include "base/scoped.h"
 #include "reload/transition.h"
 #include "server.h"
+#include "store/loading.h"
 
 /* How long all shards may take to come to a standstill. */
 #define PATIENCE_NS (5 * NS_PER_S)
@@ -15,7 +16,6 @@
 /* What a shard does in a standstill, and what came of it. */
 struct shard_work {
     struct transition transition;
-    struct cut *cut;
     struct rasad_error error; /* why it could not; "" if it could */
 };
 
@@ -34,9 +34,13 @@ static struct series_store *store_of(struct changeover *changeover, int shard)
 static bool task_cut(void *context, int shard)
 {
     struct changeover *changeover = context;
+    struct server *server = changeover->server;
+    struct cut *cut = shard_cut(&server->shards[shard]);
 
-    changeover->work[shard].cut = series_cut(store_of(changeover, shard));
-    return changeover->work[shard].cut != NULL || rasad_fail_memory(&changeover->work[shard].error);
+    if (cut == NULL)
+        return rasad_fail_memory(&changeover->work[shard].error);
+    publisher_take_cut(&server->publisher, shard, cut, server->publisher.ticket);
+    return true;
 }
 
 static bool task_prepare(void *context, int shard)
@@ -64,18 +68,42 @@ static bool task_enter(void *context, int shard)
     return true;
 }
 
-/* All that shards have changed comes into the view first, so that they have nothing under way. */
-static bool bring_in_cuts(struct changeover *changeover)
+/* All that shards have changed comes to the disk and into the view first, so that they have nothing
+ * under way. */
+static bool bring_in_cuts(struct changeover *changeover, struct rasad_error *error)
 {
     struct server *server = changeover->server;
-    bool fine = standstill_run(&server->common.standstill, task_cut, changeover);
 
-    publisher_take_late(&server->publisher);
-    for (int i = 0; i < server->common.shard_count; i++) {
-        if (changeover->work[i].cut != NULL)
-            view_take_shut(&server->view, TAKE(changeover->work[i].cut));
-    }
-    return fine;
+    return standstill_run(&server->common.standstill, task_cut, changeover) &&
+           (publisher_settle(&server->publisher, true, error) ||
+            rasad_fail_at(error, "states can't be committed first"));
+}
+
+/* States of metrics that were aside come back. Those that can't stay there. */
+static void bring_back(struct changeover *changeover)
+{
+    struct server *server = changeover->server;
+    const struct loading loading = {
+        .store = server->store,
+        .conf = server->conf,
+        .families = &server->families,
+        .shards = server->shards,
+        .shard_count = server->common.shard_count,
+        .view = &server->view,
+        .log = server->log,
+        .steady_ns = clock_steady_ns(),
+    };
+    struct rasad_error error = {""};
+    struct loaded loaded;
+
+    if (server->store == NULL)
+        return;
+    if (!loading_return(&loading, &loaded, &error))
+        log_error(server->log, "states that were aside could not come back",
+                  log_text("reason", error.text));
+    else if (loaded.series > 0)
+        log_info(server->log, "states that were aside are back",
+                 log_number("series", (int64_t)loaded.series));
 }
 
 static void forget_in_view(struct changeover *changeover)
@@ -117,6 +145,7 @@ static void commit(struct changeover *changeover)
     server->source.conf = changeover->next;
     (void)standstill_run(&server->common.standstill, task_enter, changeover);
     show_in_view(changeover);
+    bring_back(changeover);
     changeover->next = old;
 }
 
@@ -147,9 +176,9 @@ static bool change_all(struct changeover *changeover, const struct plan *plan, s
     struct server *server = changeover->server;
     struct rasad_error error = {""};
 
-    if (!bring_in_cuts(changeover)) {
+    if (!bring_in_cuts(changeover, &error)) {
         report_shards(changeover, report);
-        return false;
+        return error.text[0] != '\0' ? fail(error.text, report) : false;
     }
     if (!families_prepare(&server->families, changeover->next, plan, &changeover->families, &error))
         return fail(error.text, report);
@@ -197,11 +226,15 @@ bool changeover_run(struct server *server, struct conf **conf, const struct plan
         .next = *conf,
         .work = calloc((size_t)server->common.shard_count, sizeof *changeover.work),
     };
+    struct rasad_error error;
     int64_t start_ns;
     bool fine;
 
     if (changeover.work == NULL)
         return fail("out of memory", report);
+    /* What there is to be committed is mostly committed before anybody has to stand still. */
+    if (!publisher_commit(&server->publisher, &error))
+        return fail(error.text, report);
     publisher_pause(&server->publisher);
     view_shut(&server->view);
     start_ns = clock_steady_ns();

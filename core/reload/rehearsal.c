@@ -65,7 +65,8 @@ static bool migrate_all(const struct aggregate *to, const struct aggregate *from
     if (into == NULL)
         return rasad_fail_memory(error);
     for (size_t i = 0; i < copies->count; i++) {
-        if (!aggregate_migrate(to, from, copies->at + i * copies->size, into, error))
+        if (!aggregate_migrate(to, from->plugin->api.state_version, copies->at + i * copies->size,
+                               from->exact_size, into, error))
             return false;
     }
     return true;

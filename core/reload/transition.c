@@ -15,6 +15,7 @@ void transition_free(struct transition *transition)
             series_free(transition->at[i].old);
     }
     free(transition->at);
+    free(transition->erased);
     *transition = (struct transition){0};
 }
 
@@ -93,11 +94,12 @@ static void enter_plugin(const struct series *series, const void *labels)
 static bool migrate(const struct series *old, struct series *new, struct rasad_error *error)
 {
     const struct conf_metric *metric = old->family->next->metric;
+    const struct aggregate *was = old->family->aggregate;
     bool fine;
 
     enter_plugin(old, series_labels(old));
-    fine = aggregate_migrate(&metric->aggregate, old->family->aggregate, old->bytes, new->bytes,
-                             error);
+    fine = aggregate_migrate(&metric->aggregate, was->plugin->api.state_version, old->bytes,
+                             was->exact_size, new->bytes, error);
     crash_leave();
     return fine || rasad_fail_at(error, "metric \"%s\"", metric->key);
 }
@@ -148,11 +150,26 @@ static bool is_equal(const struct table_item *item, const void *wanted)
            memcmp(labels_of(one), labels_of(other), one->labels_size) == 0;
 }
 
-static bool merge_into(struct series *one, struct series *other, struct rasad_error *error)
+/* Notes that what has this id on disk ends. */
+static bool add_erased(struct transition *transition, uint64_t id)
+{
+    uint64_t *grown = reallocarray(transition->erased, transition->erased_count + 1, sizeof *grown);
+
+    if (grown == NULL)
+        return false;
+    transition->erased = grown;
+    transition->erased[transition->erased_count++] = id;
+    return true;
+}
+
+static bool merge_into(struct transition *transition, struct series *one, struct series *other,
+                       struct rasad_error *error)
 {
     const struct aggregate *aggregate = &one->family->next->metric->aggregate;
     bool fine;
 
+    if (!add_erased(transition, other->id))
+        return rasad_fail_memory(error);
     enter_plugin(one, labels_of(one));
     fine = aggregate_merge(aggregate, one->bytes, other->bytes, error);
     crash_leave();
@@ -168,7 +185,8 @@ static bool merge_into(struct series *one, struct series *other, struct rasad_er
 }
 
 /* The new series, or NULL in `*new` if it went into one that is like it already. */
-static bool unite(struct table *united, struct series **new, struct rasad_error *error)
+static bool unite(struct transition *transition, struct table *united, struct series **new,
+                  struct rasad_error *error)
 {
     struct series *first;
 
@@ -177,7 +195,7 @@ static bool unite(struct table *united, struct series **new, struct rasad_error 
     first = (struct series *)table_find(united, (*new)->item.hash, is_equal, *new);
     if (first == NULL)
         return table_add(united, &(*new)->item) || rasad_fail_memory(error);
-    if (!merge_into(first, *new, error))
+    if (!merge_into(transition, first, *new, error))
         return false;
     *new = NULL;
     return true;
@@ -196,7 +214,8 @@ static bool prepare_series(struct transition *transition, struct table *united, 
         return true;
     if (next != NULL && (new = make_anew(old, room, error)) == NULL)
         return false;
-    if (next != NULL && next->merges && !old->is_overflow && !unite(united, &new, error)) {
+    if (next != NULL && next->merges && !old->is_overflow &&
+        !unite(transition, united, &new, error)) {
         series_free(new);
         return false;
     }
@@ -252,7 +271,14 @@ void transition_leave(struct transition *transition, struct series_store *store)
 void transition_enter(struct transition *transition, struct series_store *store)
 {
     for (size_t i = 0; i < transition->count; i++) {
-        if (transition->at[i].new != NULL)
-            series_put_in(store, transition->at[i].new);
+        struct series *new = transition->at[i].new;
+
+        if (new == NULL)
+            continue;
+        series_put_in(store, new);
+        series_mark(store, new); /* on disk it is as it was */
     }
+    assert(store->erased == NULL); /* all was cut */
+    store->erased = TAKE(transition->erased);
+    store->erased_count = transition->erased_count;
 }

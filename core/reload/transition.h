@@ -24,6 +24,8 @@ struct transition {
     struct moved_series *at;
     size_t count;
     size_t capacity;
+    uint64_t *erased; /* ids on disk of those that went into others */
+    size_t erased_count;
 };
 
 /* Makes what must be made anew, by `family->next`. On false nothing has changed, and it is empty.
@@ -34,7 +36,7 @@ bool transition_prepare(struct transition *transition, struct series_store *stor
 /* Takes the old series out of the store. */
 void transition_leave(struct transition *transition, struct series_store *store);
 
-/* Puts the new ones in. They are in no view yet. */
+/* Puts the new ones in, for the next cut. They are in no view yet. */
 void transition_enter(struct transition *transition, struct series_store *store);
 
 /* Frees what was made anew. */

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * store: the states and the numbers of streams on disk, in one LMDB environment in state_dir
+ * (record.h has what is in it). What cuts bring is written in one transaction, so a state and the
+ * number it has reached are never apart, and what a kill or a power cut leaves is what some commit
+ * left. There is no log to replay, and nothing to repair.
+ *
+ *      FOLDER/rasadd.lock   whose holder owns the folder
+ *      FOLDER/data.mdb      the database; FOLDER/lock.mdb is LMDB's own
+ *
+ * A commit is synced when it returns: LMDB writes pages beside the old ones, syncs, and then writes
+ * and syncs the meta page that makes them the database. MDB_NOSYNC and MDB_WRITEMAP are not used:
+ * the one is corrupt after most power cuts, the other dies on a full disk.
+ *
+ * After an error of the disk that a lack of space doesn't explain, nothing on it is trusted: the
+ * environment is opened anew, and the next commit must bring all there is (store_wants_all()).
+ *
+ * What a metric's series are is a layout. Series whose layout no metric of the conf takes are kept
+ * aside for state_keep, and come back with a metric that takes it.
+ *
+ * Threads: one at a time, which may wait for the disk. Memory: the layouts; else LMDB's map, which
+ * grows by itself.
+ */
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "cut.h"
+#include "family.h"
+#include "store/record.h"
+
+struct store;
+
+/*
+ * Opens the folder's database, or begins one. What is there is looked through first, by a process
+ * of its own, for damage. Refused, and left as it is: what another server has open, what is
+ * damaged, of a newer format or not ours, and a file system over a network. `steady_ns` is now.
+ */
+bool store_open(const char *folder, const struct log *log, int64_t steady_ns, struct store **out,
+                struct rasad_error *error);
+
+/* NULL is fine. */
+void store_close(struct store *store);
+
+/* Where ids of series come from: series_store.ids. */
+_Atomic uint64_t *store_ids(struct store *store);
+
+/* Steady time as uptime, and back. */
+int64_t store_uptime(const struct store *store, int64_t steady_ns);
+int64_t store_steady(const struct store *store, int64_t uptime_ns);
+
+/* Commits so far, over all servers' lives. */
+uint64_t store_commits(const struct store *store);
+
+/* Bytes of the database's file. */
+uint64_t store_bytes(const struct store *store);
+
+/* ---- Writing ---- */
+
+/* Whether the cuts of the next commit must hold all series and streams. */
+bool store_wants_all(const struct store *store);
+
+/*
+ * Writes what these cuts say, later ones over earlier ones, and returns when it is on disk. On
+ * false nothing of it is, as far as one can tell, and it is to be tried again. `hold_all` says that
+ * they hold all there is; they must if that is wanted.
+ */
+bool store_write(struct store *store, const struct cut *cuts, bool hold_all, int64_t steady_ns,
+                 struct rasad_error *error);
+
+/* ---- Layouts ---- */
+
+/* The families have changed: layouts that none of them has are aside from now on. False without
+ * memory. The next commit says so on disk. */
+bool store_sort_layouts(struct store *store, struct families *families, int64_t steady_ns);
+
+/* Erases the series that were aside for longer than that, if there are any. */
+bool store_drop_aside(struct store *store, int64_t keep_ns, int64_t steady_ns,
+                      struct rasad_error *error);
+
+/* ---- Reading ---- */
+
+/* Calls for each layout; `call` may return false to end it. */
+bool store_each_layout(const struct store *store,
+                       bool (*call)(void *context, uint32_t id, const struct record_layout *layout),
+                       void *context);
+
+/* Calls for each series, and for each stream; `call` returns false, with the error, to end it.
+ * What is handed over is lent for the call. */
+bool store_each_series(struct store *store,
+                       bool (*call)(void *context, uint64_t id, const struct record_series *series,
+                                    struct rasad_error *error),
+                       void *context, struct rasad_error *error);
+bool store_each_stream(struct store *store,
+                       bool (*call)(void *context, const struct record_stream *stream,
+                                    struct rasad_error *error),
+                       void *context, struct rasad_error *error);

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/scoped.h"
+#include "store/store_inside.h"
+
+/* Room for what is wrong. */
+#define ANSWER_BYTES sizeof(((struct rasad_error *)NULL)->text)
+
+/* What a user can do about a database that is not to be used. */
+#define WHAT_TO_DO                                                                                 \
+    "put a backup in its place with rasadctl restore, or move the folder away to begin anew"
+
+/* ---- In the child -------------------------------------------------------------------------- */
+
+/* Whether the record's own sum is right. */
+static bool check_record(const char *table, const MDB_val *key, const MDB_val *value,
+                         struct rasad_error *error)
+{
+    const struct record_key name = {key->mv_data, key->mv_size};
+    struct record_layout layout;
+    struct record_series series;
+    struct record_stream stream;
+
+    if (strcmp(table, "layout") == 0)
+        return record_read_layout(name, value->mv_data, value->mv_size, &layout, error);
+    if (strcmp(table, "series") == 0)
+        return record_read_series(name, value->mv_data, value->mv_size, &series, error);
+    if (strcmp(table, "stream") == 0)
+        return record_read_stream(name, value->mv_data, value->mv_size, &stream, error);
+    return true;
+}
+
+static bool check_table(MDB_txn *txn, const char *table, unsigned flags, struct rasad_error *error)
+{
+    MDB_val key, value;
+    MDB_cursor *cursor;
+    MDB_dbi dbi;
+    bool fine = true;
+    int why = mdb_dbi_open(txn, table, flags, &dbi);
+
+    if (why == 0 && (why = mdb_cursor_open(txn, dbi, &cursor)) == 0) {
+        while (fine && (why = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0)
+            fine = check_record(table, &key, &value, error);
+        mdb_cursor_close(cursor);
+    }
+    if (!fine)
+        return rasad_fail_at(error, "table %s", table);
+    return why == MDB_NOTFOUND || rasad_fail(error, "table %s: %s", table, mdb_strerror(why));
+}
+
+/* Whose it is, and of which format. */
+static bool check_about(MDB_txn *txn, struct rasad_error *error)
+{
+    MDB_val key = {.mv_data = (void *)(uintptr_t) "format", .mv_size = strlen("format")};
+    MDB_val value;
+    MDB_dbi about;
+    int why = mdb_dbi_open(txn, "about", 0, &about);
+
+    if (why == 0)
+        why = mdb_get(txn, about, &key, &value);
+    if (why == MDB_NOTFOUND)
+        return rasad_fail(error, "it is no state of Rasad's");
+    if (why != 0)
+        return rasad_fail(error, "%s", mdb_strerror(why));
+    return record_read_format(value.mv_data, value.mv_size, error);
+}
+
+static bool check_all(MDB_env *env, struct rasad_error *error)
+{
+    MDB_txn *txn;
+    int why = mdb_txn_begin(env, NULL, MDB_RDONLY, &txn);
+    bool fine;
+
+    if (why != 0)
+        return rasad_fail(error, "%s", mdb_strerror(why));
+    fine = check_about(txn, error) && check_table(txn, "layout", MDB_INTEGERKEY, error) &&
+           check_table(txn, "series", MDB_INTEGERKEY, error) &&
+           check_table(txn, "stream", 0, error);
+    mdb_txn_abort(txn);
+    return fine;
+}
+
+static bool check_file(const char *folder, struct rasad_error *error)
+{
+    MDB_env *env;
+    bool fine;
+    int why = mdb_env_create(&env);
+
+    if (why == 0)
+        why = mdb_env_set_maxdbs(env, 8);
+    if (why == 0)
+        why = mdb_env_open(env, folder, MDB_RDONLY | MDB_NOLOCK, 0);
+    fine = why == 0 ? check_all(env, error) : rasad_fail(error, "%s", mdb_strerror(why));
+    mdb_env_close(env);
+    return fine;
+}
+
+/* Bytes that make no sense can make LMDB itself crash, which then is the answer. */
+_Noreturn static void look(const char *folder, int answer)
+{
+    struct rasad_error error = {""};
+    int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    bool fine;
+
+    (void)dup2(nowhere, STDERR_FILENO);
+    (void)signal(SIGSEGV, SIG_DFL);
+    (void)signal(SIGBUS, SIG_DFL);
+    (void)signal(SIGABRT, SIG_DFL);
+    fine = check_file(folder, &error);
+    if (!fine && write(answer, error.text, strlen(error.text)) < 0)
+        _exit(2);
+    _exit(fine ? 0 : 1);
+}
+
+/* ---- In the server ------------------------------------------------------------------------- */
+
+/* What the child has to say, to its end. */
+static void read_answer(int from, char text[ANSWER_BYTES])
+{
+    size_t length = 0;
+    ssize_t got;
+
+    while (length < ANSWER_BYTES - 1) {
+        got = read(from, text + length, ANSWER_BYTES - 1 - length);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            break;
+        length += (size_t)got;
+    }
+    text[length] = '\0';
+}
+
+bool store_check(const char *folder, struct rasad_error *error)
+{
+    char text[ANSWER_BYTES];
+    int ends[2], status = 0;
+    pid_t child;
+
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        return rasad_fail(error, "cannot make a pipe: %s", strerror(errno));
+    child = fork();
+    if (child == 0)
+        look(folder, ends[1]);
+    (void)close(ends[1]);
+    if (child < 0) {
+        (void)close(ends[0]);
+        return rasad_fail(error, "cannot make a process: %s", strerror(errno));
+    }
+    read_answer(ends[0], text);
+    (void)close(ends[0]);
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+        ;
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        return true;
+    if (WIFEXITED(status) && text[0] != '\0')
+        return rasad_fail(error, "%s/data.mdb can't be used: %s (%s)", folder, text, WHAT_TO_DO);
+    return rasad_fail(error, "%s/data.mdb is damaged: reading it crashes (%s)", folder, WHAT_TO_DO);
+}
