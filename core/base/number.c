@@ -102,3 +102,24 @@ bool duration_parse(const char *text, int64_t *duration_ns)
     }
     return false;
 }
+
+bool size_parse(const char *text, uint64_t *bytes)
+{
+    static const struct {
+        const char *unit;
+        unsigned shift;
+    } units[] = {{"", 0}, {"KiB", 10}, {"MiB", 20}, {"GiB", 30}};
+    size_t digits = strspn(text, "0123456789");
+    uint64_t amount;
+
+    if (digits == 0 || digits > 18)
+        return false;
+    amount = strtoull(text, NULL, 10);
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
+        if (strcmp(text + digits, units[i].unit) != 0)
+            continue;
+        *bytes = amount << units[i].shift;
+        return amount <= (uint64_t)INT64_MAX >> units[i].shift;
+    }
+    return false;
+}

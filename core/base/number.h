@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * number: numbers and durations as text, whatever the locale.
+ * number: numbers, durations and sizes as text, whatever the locale.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -26,3 +26,6 @@ size_t number_format(double number, char text[NUMBER_LENGTH]);
 /* A duration: "N" and one of ms, s, m, h, d, such as "5m"; N may have a fraction. Nanoseconds;
  * false if it is none, or longer than 292 years. */
 bool duration_parse(const char *text, int64_t *duration_ns);
+
+/* A number of bytes: "65536", "64KiB", "64MiB" or "1GiB"; false if it is none, or beyond 2^63. */
+bool size_parse(const char *text, uint64_t *bytes);

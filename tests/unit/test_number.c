@@ -151,6 +151,39 @@ static void test_durations(void **unused)
     }
 }
 
+static void sizes_are_bytes_or_have_a_unit(void **state)
+{
+    static const struct {
+        const char *text;
+        bool fine;
+        uint64_t bytes;
+    } rows[] = {
+        {"0", true, 0},
+        {"65536", true, 65536},
+        {"64KiB", true, 65536},
+        {"3MiB", true, 3 << 20},
+        {"16GiB", true, UINT64_C(16) << 30},
+        {"999999999999999999", true, 999999999999999999},
+        {"9999999999999999999", false, 0}, /* more digits than are needed */
+        {"8589934592GiB", false, 0},       /* 2^63 */
+        {"", false, 0},
+        {"MiB", false, 0},
+        {"1.5MiB", false, 0},
+        {"1MB", false, 0}, /* which could mean either */
+        {"-1", false, 0},
+        {" 1", false, 0},
+        {"1 ", false, 0},
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        uint64_t bytes = 0;
+        bool fine = size_parse(rows[i].text, &bytes);
+
+        if (fine != rows[i].fine || (fine && bytes != rows[i].bytes))
+            fail_msg("\"%s\": %d, %llu", rows[i].text, fine, (unsigned long long)bytes);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -160,6 +193,7 @@ int main(void)
         cmocka_unit_test(test_formats_as_the_expositions_want_it),
         cmocka_unit_test(test_what_is_written_reads_back_the_same),
         cmocka_unit_test(test_durations),
+        cmocka_unit_test(sizes_are_bytes_or_have_a_unit),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
