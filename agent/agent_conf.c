@@ -8,8 +8,10 @@
 #include "base/conf_scan.h"
 #include "base/conf_schema.h"
 #include "base/conf_values.h"
+#include "base/number.h"
 #include "base/scoped.h"
 #include "options.h"
+#include "spool.h"
 
 static const struct rasad_option rows[] = {
     RASAD_OPTION_TEXTS(struct agent_conf, server, .preset = "",
@@ -18,6 +20,14 @@ static const struct rasad_option rows[] = {
                       .help = "The name that series carry; empty: the host's name"),
     RASAD_OPTION_TEXTS(struct agent_conf, collectors_path, .preset = "",
                        .help = "Folders with collectors of your own"),
+    RASAD_OPTION_TEXT(struct agent_conf, spool, .preset = "",
+                      .help = "The spool's folder; empty: messages are kept in memory only"),
+    RASAD_OPTION_TEXT(struct agent_conf, spool_max, .preset = "64MiB",
+                      .help = "How large the spool may grow: bytes, KiB, MiB or GiB"),
+    RASAD_OPTION_TEXT(struct agent_conf, spool_full, .preset = "",
+                      .help = "What happens when it is full: \"block\" or \"drop-oldest\""),
+    RASAD_OPTION_TEXT(struct agent_conf, spool_sync, .preset = "disk",
+                      .help = "When a message is taken: \"disk\", \"os\" or \"memory\""),
 };
 
 /* The preset of the interval is each collector's own; that one here only shows how to write it. */
@@ -43,6 +53,42 @@ static const struct conf_section schema = {
     .sections = sections,
     .section_count = COUNT(sections),
 };
+
+/* The option must be one of these words. */
+static void check_word(struct conf_tree *tree, const char *option, const char *const *words)
+{
+    const struct conf_statement *statement = conf_find(&tree->root, option);
+    SCOPED(text_free) struct text choice = {0};
+
+    if (statement == NULL || statement->value_count != 1)
+        return;
+    for (size_t i = 0; words[i] != NULL; i++) {
+        if (strcmp(statement->values[0].text, words[i]) == 0)
+            return;
+        text_printf(&choice, "%s\"%s\"", i == 0 ? "" : " or ", words[i]);
+    }
+    conf_complain(tree, statement->file, statement->values[0].line,
+                  "\"%s\" can't be \"%.60s\" (write %s)", option, statement->values[0].text,
+                  text_end(&choice));
+}
+
+static void check_spool(struct conf_tree *tree)
+{
+    static const char *const full[] = {"block", "drop-oldest", NULL};
+    static const char *const sync[] = {"disk", "os", "memory", NULL};
+    const struct conf_statement *most = conf_find(&tree->root, "spool_max");
+    uint64_t bytes;
+
+    check_word(tree, "spool_full", full);
+    check_word(tree, "spool_sync", sync);
+    if (most != NULL && most->value_count == 1 &&
+        (!size_parse(most->values[0].text, &bytes) || bytes < SPOOL_LEAST_BYTES ||
+         bytes > SPOOL_MOST_BYTES))
+        conf_complain(tree, most->file, most->values[0].line,
+                      "\"spool_max\" must be 64KiB to 16GiB, got \"%.60s\" (write bytes, or such "
+                      "as \"64MiB\")",
+                      most->values[0].text);
+}
 
 /* What the tables can't tell: whether the servers can be servers, and the name one. */
 static void check_values(struct conf_tree *tree)
@@ -88,6 +134,9 @@ static bool fill(struct conf_tree *tree, struct agent_conf *conf)
 {
     if (!conf_fill(tree, &tree->root, rows, COUNT(rows), conf))
         return false;
+    conf->has_spool = conf_find(&tree->root, "spool") != NULL;
+    if (conf_find(&tree->root, "spool_max") != NULL)
+        (void)size_parse(conf->spool_max, &conf->spool_max_bytes);
     conf->collectors = calloc(tree->root.child_count + 1, sizeof *conf->collectors);
     if (conf->collectors == NULL)
         return false;
@@ -108,6 +157,7 @@ bool agent_conf_read(const char *path, struct agent_conf **out, struct text *rep
     conf_scan(path, &tree);
     conf_check(&tree, &schema);
     check_values(&tree);
+    check_spool(&tree);
     if (conf != NULL && conf_tree_ok(&tree) && fill(&tree, conf)) {
         *out = TAKE(conf);
         return true;

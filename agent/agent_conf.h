@@ -25,6 +25,12 @@ struct agent_conf {
     struct rasad_texts server;               /* "HOST:PORT", in order of preference */
     const char *name;                        /* "": the host's */
     struct rasad_texts collectors_path;      /* folders to look in before our own */
+    bool has_spool;                          /* whether it says where the spool lies */
+    const char *spool;                       /* its folder; "": in memory */
+    const char *spool_max;                   /* as written; the number is below */
+    const char *spool_full;                  /* "block", "drop-oldest"; "": as it fits */
+    const char *spool_sync;                  /* "disk", "os", "memory" */
+    uint64_t spool_max_bytes;                /* 0: the usual */
     struct agent_conf_collector *collectors; /* in file order, one a name */
     size_t collector_count;
 };

@@ -12,12 +12,13 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/gate.h"
 #include "base/scoped.h"
+#include "keeper.h"
 #include "link.h"
 #include "message.h"
 
-#define DEFAULT_MAX_BYTES (8 << 20)
+#define DEFAULT_MEMORY_BYTES (8 << 20)
+#define DEFAULT_DISK_BYTES (64 << 20)
 
 /* Pings that wait for the thread, and pongs that wait for the caller. */
 #define MOST_PINGS LINK_PINGS
@@ -28,19 +29,16 @@ struct client {
     char *name;
     char instance[LINK_INSTANCE_LENGTH];
     const struct log *log;
-    size_t max_bytes;
-    bool drop_oldest;
-    int wake_fd;  /* owned; wakes the thread */
-    int event_fd; /* owned; tells the caller */
+    int wake_fd;           /* owned; wakes the thread */
+    int event_fd;          /* owned; tells the caller */
+    struct spool *spool;   /* owned */
+    struct keeper *keeper; /* owned */
     pthread_t thread;
     bool started;
 
     pthread_mutex_t lock; /* of what follows up to the blank line */
     bool stopping;
     bool sleeping; /* the thread is in poll(), or about to be */
-    struct messages queue;
-    struct client_counts counts;
-    struct gate drop_gate; /* of the log lines about them */
     size_t ping_count;
     uint64_t pings[MOST_PINGS];
     size_t pong_count; /* a ring would be more than so few need */
@@ -88,7 +86,7 @@ static void choose_links(struct client *client, int64_t now_ns)
     for (size_t i = 0; i < client->link_count; i++) {
         struct link *link = &client->links[i];
 
-        link_want(link, wanted || link->window.count > 0, now_ns);
+        link_want(link, wanted, now_ns);
         wanted = wanted && link_failing_ns(link) <= now_ns;
     }
 }
@@ -101,8 +99,6 @@ static bool take_orders(struct client *client)
 
     (void)pthread_mutex_lock(&client->lock);
     stopping = client->stopping;
-    while (active != NULL && client->queue.count > 0 && link_has_room(active))
-        link_add(active, messages_take(&client->queue));
     for (size_t i = 0; active != NULL && i < client->ping_count; i++)
         link_ping(active, client->pings[i]);
     client->ping_count = 0;
@@ -110,27 +106,28 @@ static bool take_orders(struct client *client)
     return stopping;
 }
 
-/* Tells the callers what came. */
+/* Tells the callers and the keeper what came. */
 static void give_news(struct client *client)
 {
-    bool news = false;
+    const struct link *active = active_link(client);
+    bool news = false, pongs = false;
 
     (void)pthread_mutex_lock(&client->lock);
     for (size_t i = 0; i < client->link_count; i++) {
         struct link *link = &client->links[i];
 
-        news = news || link->acked > 0 || link->pong_count > 0;
-        client->counts.pending -= link->acked;
-        client->counts.acked += link->acked;
-        link->acked = 0;
+        news = news || link->has_news;
+        pongs = pongs || link->pong_count > 0;
+        link->has_news = false;
         for (size_t j = 0; j < link->pong_count && client->pong_count < MOST_PONGS; j++)
             client->pongs[client->pong_count++] = (struct client_pong){
                 .token = link->pongs[j].token, .rtt_ns = link->pongs[j].rtt_ns};
         link->pong_count = 0;
     }
     (void)pthread_mutex_unlock(&client->lock);
-    if (news)
+    if (news || pongs)
         ring(client->event_fd);
+    keeper_steer(client->keeper, active != NULL ? active->index : SPOOL_NO_SERVER, news);
 }
 
 /* How long poll() may wait, in its milliseconds, rounded up; -1 for ever. */
@@ -154,14 +151,10 @@ static int patience_ms(const struct client *client, int64_t now_ns)
     return wait_ms < 0 ? 0 : wait_ms > 60000 ? 60000 : (int)wait_ms;
 }
 
-/* Whether there is work that poll() wouldn't tell of. */
+/* Whether there is work that poll() wouldn't tell of; with the lock held. */
 static bool has_work(const struct client *client)
 {
-    const struct link *active = active_link(client);
-
-    return client->stopping ||
-           (active != NULL &&
-            (client->ping_count > 0 || (client->queue.count > 0 && link_has_room(active))));
+    return client->stopping || (active_link(client) != NULL && client->ping_count > 0);
 }
 
 /* Waits for sockets, deadlines and callers. */
@@ -240,6 +233,57 @@ static bool make_instance(struct client *client, struct rasad_error *error)
     return true;
 }
 
+/* The spool knows servers by the names that links give them. */
+static bool open_spool(struct client *client, const struct client_options *options,
+                       struct rasad_error *error)
+{
+    SCOPED(free_at) const char **names = calloc(client->link_count + 1, sizeof *names);
+    struct spool_options spool = {.folder = options->folder,
+                                  .agent = client->name,
+                                  .servers = names,
+                                  .server_count = client->link_count,
+                                  .max_bytes = options->max_bytes,
+                                  .drop_oldest = options->drop_oldest,
+                                  .sync =
+                                      options->folder != NULL ? options->sync : SPOOL_SYNC_MEMORY,
+                                  .log = options->log};
+
+    if (names == NULL)
+        return rasad_fail_memory(error);
+    for (size_t i = 0; i < client->link_count; i++)
+        names[i] = client->links[i].server;
+    if (spool.max_bytes == 0)
+        spool.max_bytes =
+            spool.sync == SPOOL_SYNC_MEMORY ? DEFAULT_MEMORY_BYTES : DEFAULT_DISK_BYTES;
+    if (spool.max_bytes < SPOOL_LEAST_BYTES || spool.max_bytes > SPOOL_MOST_BYTES)
+        return rasad_fail(error, "a spool of %llu bytes (64KiB to 16GiB)",
+                          (unsigned long long)spool.max_bytes);
+    return spool_open(&spool, &client->spool, error);
+}
+
+static bool open_keeper(struct client *client, const struct client_options *options,
+                        struct rasad_error *error)
+{
+    const struct keeper_options keeper = {.spool = client->spool,
+                                          .most_bytes = KEEPER_MOST_BYTES,
+                                          .drop_oldest = options->drop_oldest,
+                                          .wake_fd = client->wake_fd,
+                                          .event_fd = client->event_fd,
+                                          .log = options->log};
+
+    return keeper_open(&keeper, &client->keeper, error);
+}
+
+/* A server that is named twice is one. */
+static bool has_link(const struct client *client, const struct link *link)
+{
+    for (size_t i = 0; i < client->link_count; i++) {
+        if (strcmp(client->links[i].server, link->server) == 0)
+            return true;
+    }
+    return false;
+}
+
 static bool open_links(struct client *client, const struct client_options *options,
                        struct rasad_error *error)
 {
@@ -247,12 +291,29 @@ static bool open_links(struct client *client, const struct client_options *optio
     client->polled = calloc(options->server_count + 1, sizeof *client->polled);
     if (client->links == NULL || client->polled == NULL)
         return rasad_fail_memory(error);
-    for (; client->link_count < options->server_count; client->link_count++) {
-        if (!link_open(&client->links[client->link_count], options->servers[client->link_count],
-                       client->name, client->instance, options->log, client->wake_fd, error))
+    for (size_t i = 0; i < options->server_count; i++) {
+        struct link *link = &client->links[client->link_count];
+
+        if (!link_open(link, options->servers[i], client->name, client->instance, options->log,
+                       client->wake_fd, error))
             return false;
+        if (has_link(client, link))
+            link_close(link);
+        else
+            client->link_count++;
     }
     return true;
+}
+
+static bool start(struct client *client, const struct client_options *options,
+                  struct rasad_error *error)
+{
+    if (!make_instance(client, error) || !open_links(client, options, error) ||
+        !open_spool(client, options, error))
+        return false;
+    for (size_t i = 0; i < client->link_count; i++)
+        link_bind(&client->links[i], client->spool, i);
+    return open_keeper(client, options, error) && start_thread(client, error);
 }
 
 bool client_open(const struct client_options *options, struct client **out,
@@ -264,18 +325,13 @@ bool client_open(const struct client_options *options, struct client **out,
         return rasad_fail_memory(error);
     (void)pthread_mutex_init(&client->lock, NULL);
     client->log = options->log;
-    client->max_bytes = options->max_bytes != 0 ? options->max_bytes : DEFAULT_MAX_BYTES;
-    client->drop_oldest = options->drop_oldest;
-    client->drop_gate = gate_make(1, 1);
-    client->drop_gate.interval_ns = 10 * NS_PER_S;
     client->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     client->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (client->wake_fd < 0 || client->event_fd < 0)
         return rasad_fail(error, "cannot make an eventfd: %s", strerror(errno));
     if ((client->name = strdup(options->name)) == NULL)
         return rasad_fail_memory(error);
-    if (!make_instance(client, error) || !open_links(client, options, error) ||
-        !start_thread(client, error))
+    if (!start(client, options, error))
         return false;
     *out = TAKE(client);
     return true;
@@ -290,60 +346,26 @@ static void wake(struct client *client)
     ring(client->wake_fd);
 }
 
-/* Drops the oldest messages that nobody was sent until there is room; with the lock held. */
-static void drop_oldest(struct client *client)
-{
-    uint64_t ignored;
-
-    while (client->queue.bytes >= client->max_bytes) {
-        free(messages_take(&client->queue));
-        client->counts.pending--;
-        client->counts.dropped++;
-    }
-    if (gate_pass(&client->drop_gate, clock_steady_ns(), &ignored))
-        log_warning(client->log, "the queue is full: the oldest messages are dropped",
-                    log_number("dropped", (int64_t)client->counts.dropped));
-}
-
-/* With the lock held. The last message may be larger than the room that is left. */
-static bool make_room(struct client *client, struct rasad_error *error)
-{
-    if (client->queue.bytes < client->max_bytes)
-        return true;
-    if (!client->drop_oldest)
-        return rasad_fail(error, "the queue is full");
-    drop_oldest(client);
-    return true;
-}
-
 bool client_push(struct client *client, const char *bytes, size_t length, struct rasad_error *error)
 {
     struct message *message = message_new(bytes, length);
-    bool room;
 
     if (message == NULL)
         return rasad_fail_memory(error);
-    (void)pthread_mutex_lock(&client->lock);
-    room = make_room(client, error);
-    if (room) {
-        messages_add(&client->queue, message);
-        client->counts.pending++;
-        wake(client);
-    }
-    (void)pthread_mutex_unlock(&client->lock);
-    if (!room)
-        free(message);
-    return room;
+    if (keeper_push(client->keeper, message, error))
+        return true;
+    free(message);
+    return false;
 }
 
 bool client_has_room(struct client *client)
 {
-    bool room;
+    return keeper_has_room(client->keeper);
+}
 
-    (void)pthread_mutex_lock(&client->lock);
-    room = client->queue.bytes < client->max_bytes;
-    (void)pthread_mutex_unlock(&client->lock);
-    return room;
+bool client_sync(struct client *client, int64_t timeout_ns)
+{
+    return keeper_sync(client->keeper, timeout_ns);
 }
 
 void client_ping(struct client *client, uint64_t token)
@@ -383,12 +405,13 @@ void client_clear_fd(struct client *client)
 
 struct client_counts client_counts(struct client *client)
 {
-    struct client_counts counts;
+    /* In the order that messages go, so that none is missed on its way. */
+    struct keeper_counts kept = keeper_counts(client->keeper);
+    struct spool_counts spooled = spool_counts(client->spool);
 
-    (void)pthread_mutex_lock(&client->lock);
-    counts = client->counts;
-    (void)pthread_mutex_unlock(&client->lock);
-    return counts;
+    return (struct client_counts){.pending = kept.waiting + spooled.pending,
+                                  .acked = spooled.acked,
+                                  .dropped = kept.dropped + spooled.dropped};
 }
 
 bool client_flush(struct client *client, int64_t timeout_ns)
@@ -423,9 +446,10 @@ void client_close(struct client *client)
     }
     for (size_t i = 0; i < client->link_count; i++)
         link_close(&client->links[i]);
+    keeper_close(client->keeper);
+    spool_close(client->spool);
     free(client->links);
     free(client->polled);
-    messages_free(&client->queue);
     close_at(&client->wake_fd);
     close_at(&client->event_fd);
     (void)pthread_mutex_destroy(&client->lock);

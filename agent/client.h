@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * client: pushes messages to the first of several servers that is there, each exactly once. A
- * thread inside owns all that has to do with the network (link.h, one for each server), so nothing
- * here waits for it.
+ * client: pushes messages to the first of several servers that is there, each exactly once. What is
+ * pushed is taken into a spool (spool.h) by a thread inside (keeper.h), on disk or in memory;
+ * another one owns all that has to do with the network (link.h, one for each server). So nothing
+ * here waits for a disk or a server.
  *
  * Messages go to the most preferred server that is connected. What was once sent to a server is
- * kept for that one until acknowledged, however long it is away; what was not sent yet waits in a
- * queue, in memory, for whichever comes.
+ * kept for that one until acknowledged, however long it is away; what was not sent yet waits for
+ * whichever comes. With a spool on disk all that survives the process, which another one may go on
+ * with under the same name.
  *
- * Threads: all functions but open and close from any thread; the thread inside takes no signals.
- * Memory:  at most max_bytes in the queue and LINK_WINDOW_BYTES for each server.
+ * Threads: all functions but open and close from any thread; the threads inside take no signals.
+ * Memory:  see keeper.h, and 64 KiB for each server; without a folder also the spool.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -18,6 +20,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "spool.h"
 
 struct client;
 
@@ -25,8 +28,10 @@ struct client_options {
     const char *name;           /* under which the server shows our series; copied */
     const char *const *servers; /* "HOST:PORT", in order of preference; copied */
     size_t server_count;        /* at least 1 */
-    size_t max_bytes;           /* of the queue; 0: 8 MiB */
-    bool drop_oldest;           /* when the queue is full: make room, rather than refuse the new */
+    const char *folder;         /* of the spool, which no other client may use; NULL: in memory */
+    uint64_t max_bytes;         /* of the spool; 0: 64 MiB on disk, 8 MiB in memory */
+    enum spool_sync sync;       /* when a message is taken; without a folder at once */
+    bool drop_oldest;           /* when the spool is full: make room, rather than refuse the new */
     const struct log *log;      /* for connections made and lost; lent until client_close() */
 };
 
@@ -36,21 +41,23 @@ struct client_pong {
     int64_t rtt_ns;
 };
 
-/* What became of the messages, since the start. */
+/* What became of the messages. */
 struct client_counts {
-    uint64_t pending; /* pushed, and neither acknowledged nor dropped */
-    uint64_t acked;
-    uint64_t dropped; /* pushed out of a full queue, never sent to anybody */
+    uint64_t pending; /* pushed, now or earlier, and neither acknowledged nor dropped */
+    uint64_t acked;   /* since the start */
+    uint64_t dropped; /* since the start; the server is told how many */
 };
 
-/* Begins to connect. To be ended with client_close(). */
+/* Opens the spool and begins to connect. Fails if another client has the spool, or it is of a newer
+ * format. To be ended with client_close(). */
 bool client_open(const struct client_options *options, struct client **out,
                  struct rasad_error *error);
 
 /*
- * Queues one message: a JSON object without an '@' member, or what the sender wants to have
- * refused as one (without a line feed at its end). Fails when there is no memory or, without
- * drop_oldest, no room; room comes with acknowledgements, see client_fd().
+ * Pushes one message: a JSON object without an '@' member, or what the sender wants to have
+ * refused as one (without a line feed at its end). It is taken a moment later, see client_sync().
+ * Fails when there is no memory, the message is longer than a quarter of the spool, or, without
+ * drop_oldest, there is no room; room comes with acknowledgements, see client_fd().
  */
 bool client_push(struct client *client, const char *bytes, size_t length,
                  struct rasad_error *error);
@@ -58,14 +65,18 @@ bool client_push(struct client *client, const char *bytes, size_t length,
 /* Whether client_push() would find room. */
 bool client_has_room(struct client *client);
 
+/* Waits until all that was pushed is as safe as options.sync says, at most so long (-1: for ever);
+ * whether that was reached. From then on no end of the process loses it. */
+bool client_sync(struct client *client, int64_t timeout_ns);
+
 /* Pings the server in use; without one nothing happens. */
 void client_ping(struct client *client, uint64_t token);
 
 /* Takes an answer that came; false if there is none. */
 bool client_take_pong(struct client *client, struct client_pong *pong);
 
-/* A descriptor that is readable (level-triggered) after answers and acknowledgements came, until
- * client_clear_fd(). Owned by the client. */
+/* A descriptor that is readable (level-triggered) after answers and acknowledgements came, or there
+ * is room again, until client_clear_fd(). Owned by the client. */
 int client_fd(const struct client *client);
 
 /* Makes the descriptor unreadable; to be called before looking at what came. */
@@ -77,7 +88,7 @@ struct client_counts client_counts(struct client *client);
  * clears the descriptor, so only one thread may wait. */
 bool client_flush(struct client *client, int64_t timeout_ns);
 
-/* Ends the connections and forgets what is pending. */
+/* Ends the connections. What is pending stays in the spool; in memory it is forgotten. */
 void client_close(struct client *client);
 
 /* For SCOPED. */

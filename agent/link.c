@@ -13,7 +13,6 @@
 
 #include "base/address.h"
 #include "base/clock.h"
-#include "base/crc32c.h"
 #include "base/scoped.h"
 
 #define DEFAULT_PORT 5050
@@ -26,72 +25,12 @@
 #define REPLY_BYTES (64 << 10)
 #define DEAD_PEER_MS 30000 /* a connection whose bytes the peer's kernel doesn't take any more */
 
-/* ---- Streams ---- */
-
-/* A new stream: the unacknowledged messages are its first. */
-static void begin_stream(struct link *link)
-{
-    unsigned char random[16];
-
-    /* For so few bytes it can't fail once the system is up, nor be interrupted. */
-    if (getrandom(random, sizeof random, 0) != sizeof random)
-        memcpy(random, &link->random, sizeof link->random);
-    for (size_t i = 0; i < sizeof random; i++)
-        (void)snprintf(link->stream + 2 * i, 3, "%02x", random[i]);
-    link->base = 0;
-    link->base_chain = 0;
-    uint32_t chain = 0;
-    uint64_t number = 0;
-
-    for (struct message *message = link->window.first; message != NULL; message = message->next) {
-        message->number = ++number;
-        message->chain = chain = crc32c(chain, message->bytes, message->length);
-    }
-}
-
-/* Forgets what the server has on disk. */
-static void acknowledge(struct link *link, uint64_t number)
-{
-    while (link->window.first != NULL && link->window.first->number <= number) {
-        struct message *message = messages_take(&link->window);
-
-        link->base = message->number;
-        link->base_chain = message->chain;
-        link->acked++;
-        free(message);
-    }
-}
-
-/* The chain at this number, if it is one of those that we still know. */
-static bool chain_at(const struct link *link, uint64_t number, uint32_t *chain)
-{
-    const struct message *message = link->window.first;
-
-    *chain = link->base_chain;
-    if (number == link->base)
-        return true;
-    while (message != NULL && message->number != number)
-        message = message->next;
-    if (message != NULL)
-        *chain = message->chain;
-    return message != NULL;
-}
-
-static uint64_t last_number(const struct link *link)
-{
-    return link->base + link->window.count;
-}
-
-/* The last number that the server can have seen on this connection, or before the welcome. */
-static uint64_t last_sent(const struct link *link)
-{
-    return link->next != NULL ? link->next->number - 1 : last_number(link);
-}
-
 /* ---- Beginning and ending connections ---- */
 
 static void hang_up(struct link *link)
 {
+    if (link->spool != NULL)
+        spool_hang_up(link->spool, link->index);
     close_at(&link->fd);
     link->fd = -1;
     text_clear(&link->out);
@@ -200,6 +139,12 @@ static void end_lookup(struct link *link, int64_t now_ns)
 
 static void say_hello(struct link *link, int64_t now_ns)
 {
+    struct spool_hello hello;
+
+    if (!spool_hello(link->spool, link->index, &hello)) {
+        fail(link, "the new stream isn't there yet", now_ns);
+        return;
+    }
     text_clear(&link->out);
     link->out_sent = 0;
     text_add_string(&link->out, "{\"@hello\":{\"agent\":");
@@ -207,9 +152,8 @@ static void say_hello(struct link *link, int64_t now_ns)
     text_printf(&link->out,
                 ",\"stream\":\"%s\",\"instance\":\"%s\",\"first\":%" PRIu64
                 ",\"chain\":\"%08" PRIx32 "\"}}\n",
-                link->stream, link->instance, link->base + 1, link->base_chain);
+                hello.stream, link->instance, hello.first, hello.chain);
     link->frame = frame_make(REPLY_BYTES);
-    link->next = NULL;
     link->state = LINK_GREETING;
     link->deadline_ns = now_ns + WELCOME_NS;
 }
@@ -235,56 +179,31 @@ static void end_connect(struct link *link, short events, int64_t now_ns)
 
 /* ---- What the server says ---- */
 
-/* Whether the server's stream is ours; if not, `error` says how it differs. */
-static bool check_stream(const struct link *link, const struct reply *welcome,
+static bool hear_welcome(struct link *link, const struct reply *welcome, int64_t now_ns,
                          struct rasad_error *error)
-{
-    uint32_t chain;
-
-    if (welcome->applied > last_number(link))
-        return rasad_fail(error,
-                          "the server has applied %" PRIu64 " messages of %" PRIu64
-                          ", so a new stream begins",
-                          welcome->applied, last_number(link));
-    if (!chain_at(link, welcome->applied, &chain))
-        return rasad_fail(error,
-                          "the server wants message %" PRIu64 " and %" PRIu64
-                          " is the first there is, so a new stream begins",
-                          welcome->applied + 1, link->base + 1);
-    if (welcome->has_chain && welcome->chain != chain)
-        return rasad_fail(
-            error, "the server has another chain at message %" PRIu64 ", so a new stream begins",
-            welcome->applied);
-    return true;
-}
-
-static bool hear_welcome(struct link *link, const struct reply *welcome, struct rasad_error *error)
 {
     if (link->state != LINK_GREETING)
         return rasad_fail(error, "the server says welcome unasked");
-    if (!check_stream(link, welcome, error)) {
-        begin_stream(link);
+    link->has_news = true;
+    if (!spool_welcome(link->spool, link->index, welcome->applied, welcome->committed,
+                       welcome->has_chain ? &welcome->chain : NULL, now_ns, error))
         return false;
-    }
-    acknowledge(link, welcome->committed);
-    link->next = link->window.first;
-    while (link->next != NULL && link->next->number <= welcome->applied)
-        link->next = link->next->next;
     link->state = LINK_READY;
     link->deadline_ns = NEVER;
     link->backoff = (struct backoff){0};
     log_info(link->log, "connected", log_text("server", link->server),
-             log_number("unacknowledged", (int64_t)link->window.count),
+             log_number("unacknowledged", (int64_t)spool_unacked(link->spool, link->index)),
              log_text("agent", link->agent));
     return true;
 }
 
-static bool hear_ack(struct link *link, const struct reply *ack, struct rasad_error *error)
+static bool hear_ack(struct link *link, const struct reply *ack, int64_t now_ns,
+                     struct rasad_error *error)
 {
-    if (link->state != LINK_READY || ack->committed > last_sent(link))
+    if (link->state != LINK_READY || !spool_ack(link->spool, link->index, ack->committed, now_ns))
         return rasad_fail(error, "the server acknowledges message %" PRIu64 ", which it never got",
                           ack->committed);
-    acknowledge(link, ack->committed);
+    link->has_news = true;
     return true;
 }
 
@@ -305,9 +224,9 @@ static bool hear(struct link *link, const struct reply *reply, int64_t now_ns,
 {
     switch (reply->kind) {
     case REPLY_WELCOME:
-        return hear_welcome(link, reply, error);
+        return hear_welcome(link, reply, now_ns, error);
     case REPLY_ACK:
-        return hear_ack(link, reply, error);
+        return hear_ack(link, reply, now_ns, error);
     case REPLY_PONG:
         hear_pong(link, reply, now_ns);
         return true;
@@ -378,21 +297,16 @@ static void write_pings(struct link *link)
     }
 }
 
-/* Puts the next objects into `out`, which the kernel has taken all of: pings go first. */
-static void fill(struct link *link)
+/* Puts the next objects into `out`, which the kernel has taken all of: pings go first. False
+ * without memory. */
+static bool fill(struct link *link)
 {
     text_clear(&link->out);
     link->out_sent = 0;
     if (link->state != LINK_READY)
-        return;
+        return true;
     write_pings(link);
-    for (; link->next != NULL && link->out.length < OUT_BYTES; link->next = link->next->next) {
-        /* All or nothing, so that a failed allocation leaves whole objects. */
-        if (!text_reserve(&link->out, link->next->length + 1))
-            break;
-        text_add(&link->out, link->next->bytes, link->next->length);
-        text_add_char(&link->out, '\n');
-    }
+    return spool_send(link->spool, link->index, &link->out, OUT_BYTES);
 }
 
 static void stamp_pings(struct link *link)
@@ -412,9 +326,10 @@ static bool transmit(struct link *link, struct rasad_error *error)
         ssize_t put;
 
         if (link->out_sent == link->out.length) {
-            fill(link);
-            if (link->out.failed)
+            if (!fill(link)) {
+                link->out.failed = false;
                 return rasad_fail_memory(error);
+            }
             if (link->out.length == 0)
                 return true;
             stamp_pings(link);
@@ -447,23 +362,28 @@ bool link_open(struct link *link, const char *server, const char *agent, const c
                    strchr(link->host, ':') != NULL ? "[%s]:%u" : "%s:%u", link->host, link->port);
     if (getrandom(&link->random, sizeof link->random, 0) != sizeof link->random)
         return rasad_fail(error, "no random bytes: %s", strerror(errno));
-    begin_stream(link);
     return true;
+}
+
+void link_bind(struct link *link, struct spool *spool, size_t index)
+{
+    link->spool = spool;
+    link->index = index;
 }
 
 void link_close(struct link *link)
 {
     hang_up(link);
-    messages_free(&link->window);
     text_free(&link->out);
     text_free(&link->in);
 }
 
 void link_want(struct link *link, bool wanted, int64_t now_ns)
 {
+    wanted = wanted || spool_unacked(link->spool, link->index) > 0;
     if (wanted && link->state == LINK_RESTING) {
         start_lookup(link, now_ns);
-    } else if (!wanted && link->state != LINK_RESTING && link->window.count == 0) {
+    } else if (!wanted && link->state != LINK_RESTING) {
         if (link->state == LINK_READY)
             log_info(link->log, "disconnected", log_text("server", link->server),
                      log_text("agent", link->agent));
@@ -479,22 +399,6 @@ int64_t link_failing_ns(const struct link *link)
     if (link->state == LINK_RESTING || link->state == LINK_READY)
         return NEVER;
     return link->backoff.since_ns != 0 ? link->backoff.since_ns : link->since_ns + SLOW_NS;
-}
-
-bool link_has_room(const struct link *link)
-{
-    return link->state == LINK_READY && link->window.bytes < LINK_WINDOW_BYTES;
-}
-
-void link_add(struct link *link, struct message *message)
-{
-    uint32_t before = link->window.last != NULL ? link->window.last->chain : link->base_chain;
-
-    message->number = last_number(link) + 1;
-    message->chain = crc32c(before, message->bytes, message->length);
-    messages_add(&link->window, message);
-    if (link->next == NULL)
-        link->next = message;
 }
 
 void link_ping(struct link *link, uint64_t token)

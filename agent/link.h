@@ -1,23 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * link: one server, and the stream that this process has with it (DESIGN 1.3, named senders). A
- * link reaches for its server as long as it is wanted, says hello, goes on behind what the server
- * has applied, and keeps each message until it is acknowledged:
- *
- *      base                    base + window.count
- *   ────┬──────────┬────────────────┬
- *  acked│  sent    │ `next` to send │   `base_chain` is the chain at base, each message's at its
- * end
+ * link: one server, and the connection to it (DESIGN 1.3, named senders). A link reaches for its
+ * server as long as it is wanted or still has something to acknowledge, says hello, and sends what
+ * the spool has for it behind what the server has applied. The messages stay in the spool.
  *
  * Where the server has another chain for a number that we know, or a number that we can't have
- * given, its stream is not ours: the link begins a new one with what was never acknowledged.
+ * given, its stream is not ours: the spool begins a new one, and the link says hello again.
  *
  * Threads: belongs to the client's thread. It never waits: addresses are looked up elsewhere
  *          (resolver), and the socket is non-blocking.
  * Time:    passed in (monotonic, nanoseconds), but for the stamps of pings, which are taken right
  *          at the system calls.
- * Memory:  owns its window and buffers, all bounded.
+ * Memory:  owns its buffers, all bounded.
  */
 #include <netdb.h>
 #include <poll.h>
@@ -29,18 +24,14 @@
 #include "base/frame.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "message.h"
 #include "reply.h"
 #include "resolver.h"
-
-/* A link takes no further messages beyond so many bytes without acknowledgement. */
-#define LINK_WINDOW_BYTES (4 << 20)
+#include "spool.h"
 
 /* Pings under way. */
 #define LINK_PINGS 16
 
-/* The text of a stream's 128 random bits, or an instance's 64, with its NUL. */
-#define LINK_STREAM_LENGTH 33
+/* The text of an instance's 64 random bits, with its NUL. */
 #define LINK_INSTANCE_LENGTH 17
 
 enum link_state {
@@ -72,7 +63,9 @@ struct link {
     const char *agent;    /* lent: the name that it says */
     const char *instance; /* lent */
     const struct log *log;
-    int wake_fd; /* lent */
+    int wake_fd;         /* lent */
+    struct spool *spool; /* lent */
+    size_t index;        /* of the server, there */
 
     enum link_state state;
     int64_t since_ns;    /* when the try began */
@@ -85,13 +78,6 @@ struct link {
     struct rasad_error error;         /* why the last address failed */
     int fd;
 
-    /* The stream. */
-    char stream[LINK_STREAM_LENGTH];
-    uint64_t base;       /* all up to this number are acknowledged and forgotten */
-    uint32_t base_chain; /* the chain there */
-    struct messages window;
-    struct message *next; /* in the window: the first that this connection has not been given */
-
     /* The connection. */
     struct text out; /* whole objects; of them `out_sent` bytes are with the kernel */
     size_t out_sent;
@@ -101,7 +87,7 @@ struct link {
     struct link_ping pings[LINK_PINGS];
 
     /* What the client collects. */
-    uint64_t acked; /* messages forgotten since it last looked */
+    bool has_news; /* an acknowledgement, or a stream that isn't ours */
     size_t pong_count;
     struct link_pong pongs[LINK_PINGS];
 };
@@ -110,21 +96,18 @@ struct link {
 bool link_open(struct link *link, const char *server, const char *agent, const char *instance,
                const struct log *log, int wake_fd, struct rasad_error *error);
 
+/* Says where its messages are; before anything else is asked of it. */
+void link_bind(struct link *link, struct spool *spool, size_t index);
+
 void link_close(struct link *link);
 
-/* Begins to reach for the server if the link rests and is wanted, or lets go of it if it isn't
- * and has nothing that the server must still acknowledge. */
+/* Begins to reach for the server if the link rests and is wanted, or the server still has something
+ * to acknowledge; lets go of it if neither is so. */
 void link_want(struct link *link, bool wanted, int64_t now_ns);
 
 /* From when on the server is taken to be away: since a try has failed, or when one has taken a
  * second; INT64_MAX if the link rests or is ready. */
 int64_t link_failing_ns(const struct link *link);
-
-/* Whether it would take a message now. */
-bool link_has_room(const struct link *link);
-
-/* Numbers a message and takes it over, to be sent and kept until it is acknowledged. */
-void link_add(struct link *link, struct message *message);
 
 /* Sends a ping, if the link is ready; its answer is noted in `pongs`. */
 void link_ping(struct link *link, uint64_t token);

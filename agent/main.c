@@ -24,6 +24,7 @@
 #include "feed.h"
 #include "options.h"
 #include "runner.h"
+#include "state_folder.h"
 
 /* What a clean end waits for acknowledgements. */
 #define GOODBYE_NS (500 * NS_PER_MS)
@@ -35,7 +36,9 @@ struct agent {
     struct options options;
     struct agent_conf *conf; /* owned; NULL without a file */
     char name[256];
+    char spool[PATH_MAX];  /* its usual folder */
     struct client *client; /* owned */
+    bool is_kept;          /* the spool is on disk */
     struct runner runner;
     int signal_fd;
 };
@@ -86,24 +89,86 @@ static bool choose_name(struct agent *agent, struct rasad_error *error)
            rasad_fail_at(error, "the host's name (write -n NAME)");
 }
 
+/* Whether this is a place where a spool could be; the usual one may not be ours to write to. */
+static bool can_have(const char *folder)
+{
+    SCOPED(free_at) char *path = strdup(folder);
+    char *slash;
+
+    while (path != NULL && access(path, F_OK) != 0) {
+        slash = strrchr(path, '/');
+        if (slash == path)
+            return access("/", W_OK | X_OK) == 0;
+        *slash = '\0';
+    }
+    return path != NULL && access(path, W_OK | X_OK) == 0;
+}
+
+/* Where the spool lies: where the conf says, or at the usual place if that can be. */
+static bool choose_spool(struct agent *agent, struct client_options *options,
+                         struct rasad_error *error)
+{
+    const struct agent_conf *conf = agent->conf;
+
+    if (conf != NULL && strcmp(conf->spool_sync, "memory") == 0)
+        return true;
+    options->sync =
+        conf != NULL && strcmp(conf->spool_sync, "os") == 0 ? SPOOL_SYNC_OS : SPOOL_SYNC_DISK;
+    if (conf != NULL && conf->has_spool) {
+        options->folder = conf->spool[0] != '\0' ? conf->spool : NULL;
+        return true;
+    }
+    if (!state_folder(agent->name, agent->spool, error))
+        return false;
+    options->folder = agent->spool;
+    if (can_have(agent->spool))
+        return true;
+    log_warning(&agent->log, "the spool can't be kept there, so messages are in memory only",
+                log_text("folder", agent->spool),
+                log_text("hint", "write spool = \"FOLDER\" into agent.conf"));
+    options->folder = NULL;
+    return true;
+}
+
+static void choose_policy(const struct agent *agent, struct client_options *options)
+{
+    const struct agent_conf *conf = agent->conf;
+
+    options->drop_oldest = !agent->options.from_stdin;
+    if (conf == NULL)
+        return;
+    options->max_bytes = conf->spool_max_bytes;
+    if (conf->spool_full[0] != '\0')
+        options->drop_oldest = strcmp(conf->spool_full, "drop-oldest") == 0;
+}
+
 static bool open_client(struct agent *agent, struct rasad_error *error)
 {
     struct client_options options = {
         .name = agent->name,
         .servers = agent->options.servers,
         .server_count = agent->options.server_count,
-        .drop_oldest = !agent->options.from_stdin,
         .log = &agent->log,
     };
 
-    if (options.server_count == 0 && agent->conf != NULL) {
+    if (options.server_count == 0) {
         options.servers = agent->conf->server.at;
         options.server_count = agent->conf->server.count;
     }
-    if (options.server_count == 0)
-        return rasad_fail(error, "no server (write -s HOST:PORT, or into agent.conf server = { "
-                                 "\"HOST:PORT\" })");
+    if (!choose_spool(agent, &options, error))
+        return false;
+    choose_policy(agent, &options);
+    agent->is_kept = options.folder != NULL;
     return client_open(&options, &agent->client, error);
+}
+
+/* There must be a server in the command line or the conf. */
+static bool check_servers(const struct agent *agent, struct rasad_error *error)
+{
+    if (agent->options.server_count > 0 || (agent->conf != NULL && agent->conf->server.count > 0))
+        return true;
+    return rasad_fail(error, "no server (write -s HOST:PORT, or into agent.conf server = { "
+                             "\"HOST:PORT\" })");
 }
 
 /* The conf's section about a collector; NULL if there is none. */
@@ -219,7 +284,8 @@ static int run_collectors(struct agent *agent)
     while (!wait_for_events(agent));
     if (!client_flush(agent->client, GOODBYE_NS))
         log_warning(&agent->log, "messages were not acknowledged",
-                    log_number("count", (int64_t)client_counts(agent->client).pending));
+                    log_number("count", (int64_t)client_counts(agent->client).pending),
+                    log_text("kept", agent->is_kept ? "in the spool" : "no"));
     log_plain(&agent->log, LOG_LEVEL_INFO, "stopped");
     return 0;
 }
@@ -280,11 +346,11 @@ static int run(struct agent *agent)
     }
     if (!take_signals(agent, &error) || !prepare_runner(agent, &error))
         return complain(&error, 1);
-    if (!choose_name(agent, &error) ||
+    if (!choose_name(agent, &error) || !check_servers(agent, &error) ||
         (!agent->options.from_stdin && !add_collectors(agent, &error)))
         return complain(&error, EX_CONFIG);
     if (!open_client(agent, &error))
-        return complain(&error, EX_CONFIG);
+        return complain(&error, 1);
     log_start(agent);
     if (agent->options.from_stdin)
         return feed_run(agent->client, &agent->log, STDIN_FILENO, agent->signal_fd);

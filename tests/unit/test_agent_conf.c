@@ -3,6 +3,7 @@
  * agent.conf and the command line: what they say, and what a user is told who writes them wrong.
  * SOURCE comes from the build: the source tree.
  */
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,6 +18,7 @@
 #include "base/clock.h"
 #include "base/scoped.h"
 #include "options.h"
+#include "state_folder.h"
 
 static char path[] = "/tmp/rasad-agent-conf-XXXXXX";
 
@@ -48,6 +50,8 @@ static void what_is_written_is_what_is_read(void **state)
 
     write_conf("server = { \"mon-1:5050\", \"[::1]:6000\" }\n"
                "name = \"web-1\"\n"
+               "spool = \"/var/spool/x\"  spool_max = \"128MiB\"\n"
+               "spool_full = \"block\"  spool_sync = \"os\"\n"
                "collectors_path = \"/usr/local/lib/rasad/collectors\"\n"
                "collector \"memory\" { }\n"
                "collector \"letters\" { enabled = false }\n"
@@ -65,7 +69,12 @@ static void what_is_written_is_what_is_read(void **state)
     assert_int_equal(conf->collectors[0].interval, 0); /* the collector's own */
     assert_false(conf->collectors[1].enabled);
     assert_int_equal(conf->collectors[2].interval, 250 * NS_PER_MS);
-    assert_int_equal(conf->collectors[2].line, 6);
+    assert_int_equal(conf->collectors[2].line, 8);
+    assert_true(conf->has_spool);
+    assert_string_equal(conf->spool, "/var/spool/x");
+    assert_int_equal(conf->spool_max_bytes, 128 << 20);
+    assert_string_equal(conf->spool_full, "block");
+    assert_string_equal(conf->spool_sync, "os");
 }
 
 static void an_empty_conf_leaves_all_to_others(void **state)
@@ -78,6 +87,10 @@ static void an_empty_conf_leaves_all_to_others(void **state)
     assert_int_equal(conf->server.count, 0);
     assert_string_equal(conf->name, "");
     assert_int_equal(conf->collector_count, 0);
+    assert_false(conf->has_spool);
+    assert_int_equal(conf->spool_max_bytes, 0);
+    assert_string_equal(conf->spool_full, "");
+    assert_string_equal(conf->spool_sync, "disk");
 }
 
 static void the_shipped_conf_is_fine(void **state)
@@ -104,6 +117,14 @@ static void what_is_wrong_is_said_with_its_line(void **state)
         {"collector \"cpu\" { interval = \"1ms\" }", {":1: "}}, /* below 10ms */
         {"collector \"cpu\" { intervall = \"1s\" }", {":1: "}},
         {"collector { }", {":1: "}},
+        {"spool_full = \"drop\"",
+         {":1: \"spool_full\" can't be \"drop\" (write \"block\" or \"drop-oldest\")"}},
+        {"\nspool_sync = \"fsync\"",
+         {":2: \"spool_sync\" can't be \"fsync\" (write \"disk\" or \"os\" or \"memory\")"}},
+        {"spool_max = \"63KiB\"",
+         {":1: \"spool_max\" must be 64KiB to 16GiB, got \"63KiB\" (write bytes, or such as "}},
+        {"spool_max = \"17GiB\"", {":1: \"spool_max\" must be "}},
+        {"spool_max = \"1 MiB\"", {":1: \"spool_max\" must be "}},
         {"colector \"cpu\" { }", {":1: "}},
         {"collector \"cpu\" { }\ncollector \"cpu\" { }", {":2: "}},
         {"collector \"cpu\" {\n", {":1: "}},                               /* never closed */
@@ -126,6 +147,38 @@ static void what_is_wrong_is_said_with_its_line(void **state)
                 fail_msg("row %zu: no %s in\n%s", i, wanted.at, report.at);
         }
     }
+}
+
+static void the_spool_lies_where_the_environment_says(void **state)
+{
+    static const struct {
+        const char *state_directory, *xdg, *name, *path;
+    } rows[] = {
+        {"/var/lib/a", "/x", "web-1", "/var/lib/a"},
+        {"/var/lib/a:/var/lib/b", "/x", "web-1", "/var/lib/a"}, /* systemd's list */
+        {"relative", "/x", "web-1", "/x/rasad-agent/web-1"},
+        {NULL, "/x", "web-1", "/x/rasad-agent/web-1"},
+        {NULL, "relative", "web-1", "/home/me/.local/state/rasad-agent/web-1"},
+        {NULL, NULL, "a/../b", "/home/me/.local/state/rasad-agent/a%2F..%2Fb"},
+        {NULL, NULL, "..", "/home/me/.local/state/rasad-agent/%2E."},
+        {NULL, NULL, "50%", "/home/me/.local/state/rasad-agent/50%25"},
+    };
+    char long_name[256], folder[PATH_MAX];
+    struct rasad_error error;
+
+    assert_int_equal(setenv("HOME", "/home/me", 1), 0);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        assert_int_equal(
+            setenv("STATE_DIRECTORY", rows[i].state_directory ? rows[i].state_directory : "", 1),
+            0);
+        assert_int_equal(setenv("XDG_STATE_HOME", rows[i].xdg ? rows[i].xdg : "", 1), 0);
+        assert_true(state_folder(rows[i].name, folder, &error));
+        assert_string_equal(folder, rows[i].path);
+    }
+    memset(long_name, '/', 255); /* each becomes three bytes, and a file's name has at most 255 */
+    long_name[255] = '\0';
+    assert_true(state_folder(long_name, folder, &error));
+    assert_in_range(strlen(strrchr(folder, '/') + 1), 200, 255);
 }
 
 static void a_missing_file_is_an_error(void **state)
@@ -221,6 +274,7 @@ int main(void)
         cmocka_unit_test(the_shipped_conf_is_fine),
         cmocka_unit_test(what_is_wrong_is_said_with_its_line),
         cmocka_unit_test(a_missing_file_is_an_error),
+        cmocka_unit_test(the_spool_lies_where_the_environment_says),
         cmocka_unit_test(short_and_long_options_say_the_same),
         cmocka_unit_test(wrong_usage_is_explained),
     };

@@ -328,11 +328,11 @@ static void after_a_break_it_goes_on_behind_what_was_applied(void **state)
     expect_numbers(&peer, 4, 5);
     wait_pending(&scene, 4);
     drop_peer(&peer);
-    /* Now the first one isn't kept any more. */
+    /* The first one is still kept, should the server come back older. */
     peer = take_peer(listener);
     again = take_hello(&peer);
-    assert_int_equal(again.first, 2);
-    assert_int_equal(again.chain, chain_of_numbers(1));
+    assert_int_equal(again.first, 1);
+    assert_int_equal(again.chain, 0);
     welcome(&peer, 5, 5, chain_of_numbers(5));
     assert_true(flush(&scene));
     push_numbers(&scene, 6, 6);
@@ -388,8 +388,8 @@ static void connections_cut_anywhere_lose_and_double_nothing(void **state)
         struct peer peer = take_peer(listener);
         struct hello hello = take_hello(&peer);
 
-        assert_int_equal(hello.first, committed + 1);
-        assert_int_equal(hello.chain, chain_of_numbers(committed));
+        assert_int_equal(hello.first, 1);
+        assert_int_equal(hello.chain, 0);
         /* On disk is sometimes all that is applied, and sometimes less. */
         if (rand() % 2 == 0)
             committed = applied;
@@ -409,7 +409,7 @@ static void connections_cut_anywhere_lose_and_double_nothing(void **state)
     end(&scene);
 }
 
-static void a_server_that_forgot_all_goes_on_where_the_agent_is(void **state)
+static void a_server_that_forgot_all_is_given_what_is_kept(void **state)
 {
     uint16_t port = 0;
     SCOPED(close_at) int listener = serve(&port);
@@ -425,12 +425,13 @@ static void a_server_that_forgot_all_goes_on_where_the_agent_is(void **state)
     assert_true(flush(&scene));
     drop_peer(&peer);
     push_numbers(&scene, 4, 5);
-    /* A fresh server knows nothing of the stream, and begins where the agent can. */
+    /* A fresh server knows nothing of the stream, and is given what it had acknowledged, too. */
     peer = meet(listener, &again);
     assert_string_equal(again.stream, hello.stream);
-    assert_int_equal(again.first, 4);
-    assert_int_equal(again.chain, chain_of_numbers(3));
-    expect_numbers(&peer, 4, 5);
+    assert_int_equal(again.first, 1);
+    assert_int_equal(again.chain, 0);
+    expect_numbers(&peer, 1, 5);
+    assert_int_equal(client_counts(scene.client).pending, 5);
     say(&peer, "{\"@ack\":5}\n");
     assert_true(flush(&scene));
     end(&scene);
@@ -466,14 +467,18 @@ static void a_foreign_stream_is_left_for_a_new_one(void **state)
         welcome(&peer, answers[i].applied, 0, answers[i].chain);
         assert_null(take_line(&peer)); /* it hangs up */
         drop_peer(&peer);
+        push_numbers(&scene, 4, 5); /* these were never sent; the others may have been applied */
         peer = meet(listener, &again);
         assert_string_not_equal(again.stream, hello.stream);
         assert_int_equal(again.first, 1);
         assert_int_equal(again.chain, 0);
-        expect_numbers(&peer, 1, 3);
-        say(&peer, "{\"@ack\":3}\n");
+        expect_line(&peer, "{\"@skip\":{\"to\":3,\"chain\":\"00000000\"}}");
+        expect_numbers(&peer, 4, 5);
+        say(&peer, "{\"@ack\":5}\n");
         assert_true(flush(&scene));
+        assert_int_equal(client_counts(scene.client).dropped, 3);
         expect_logged(&scene, answers[i].reason);
+        expect_logged(&scene, "a new stream begins with what was never sent");
         end(&scene);
         drop_peer(&peer);
     }
@@ -558,8 +563,9 @@ static void a_server_that_does_not_read_costs_bounded_memory(void **state)
 
     begin(&scene, port);
     peer = meet(listener, &hello);
-    /* Until there is no room: the window, the queue, and nothing more. */
-    while (client_has_room(scene.client) && last < 100000)
+    /* Until there is no room, and none comes: the spool is full, and what waits for it. */
+    while (last < 100000 &&
+           (client_has_room(scene.client) || client_sync(scene.client, 500 * NS_PER_MS)))
         push_long(&scene, ++last);
     assert_in_range(last, 7000, 13000); /* 8 MiB and 4 MiB */
     pending = client_counts(scene.client).pending;
@@ -582,33 +588,39 @@ static void a_server_that_does_not_read_costs_bounded_memory(void **state)
     drop_peer(&peer);
 }
 
-static void a_full_queue_drops_its_oldest_and_numbers_only_the_rest(void **state)
+static void a_full_spool_drops_its_oldest_and_says_how_many(void **state)
 {
+    enum { LAST = 300 };
     uint16_t port = 0;
     SCOPED(close_at) int listener = serve(&port);
     struct client_counts counts;
-    char server[32];
+    char server[32], skip[64];
     struct scene scene;
     struct hello hello;
     struct peer peer;
 
     (void)snprintf(server, sizeof server, "127.0.0.1:%u", port);
-    begin_at(&scene, (const char *const[]){server}, 1, 10000, true);
-    for (int i = 1; i <= 100; i++)
+    begin_at(&scene, (const char *const[]){server}, 1, 64 << 10, true);
+    for (int i = 1; i <= LAST; i++)
         push_long(&scene, i);
+    assert_true(client_sync(scene.client, PATIENCE_MS * NS_PER_MS));
     counts = client_counts(scene.client);
-    assert_int_equal(counts.pending + counts.dropped, 100);
-    assert_in_range(counts.pending, 8, 11);
-    expect_logged(&scene, "warning the queue is full: the oldest messages are dropped dropped=1");
+    assert_int_equal(counts.pending + counts.dropped, LAST);
+    assert_in_range(counts.pending, 50, 60); /* of 1 KiB each */
+    expect_logged(&scene, "warning the spool is full: the oldest messages are dropped dropped=");
     peer = meet(listener, &hello);
     assert_int_equal(hello.first, 1);
-    for (uint64_t i = counts.dropped + 1; i <= 100; i++) {
+    (void)snprintf(skip, sizeof skip, "{\"@skip\":{\"to\":%d,\"chain\":\"00000000\"}}",
+                   (int)counts.dropped);
+    expect_line(&peer, skip);
+    for (uint64_t i = counts.dropped + 1; i <= LAST; i++) {
         const char *line = take_line(&peer);
 
         assert_non_null(line);
         assert_int_equal(strtoull(line + strlen("{\"n\":"), NULL, 10), i);
+        if (i % 10 == 0)
+            say(&peer, "{\"@ack\":%d}\n", (int)i);
     }
-    say(&peer, "{\"@ack\":%d}\n", (int)counts.pending);
     assert_true(flush(&scene));
     end(&scene);
     drop_peer(&peer);
@@ -879,12 +891,12 @@ int main(void)
         cmocka_unit_test(messages_follow_the_welcome_and_acks_free_them),
         cmocka_unit_test(after_a_break_it_goes_on_behind_what_was_applied),
         cmocka_unit_test(connections_cut_anywhere_lose_and_double_nothing),
-        cmocka_unit_test(a_server_that_forgot_all_goes_on_where_the_agent_is),
+        cmocka_unit_test(a_server_that_forgot_all_is_given_what_is_kept),
         cmocka_unit_test(a_foreign_stream_is_left_for_a_new_one),
         cmocka_unit_test(nonsense_ends_the_connection_and_the_next_one_is_fine),
         cmocka_unit_test(a_server_that_says_nothing_is_left),
         cmocka_unit_test(a_server_that_does_not_read_costs_bounded_memory),
-        cmocka_unit_test(a_full_queue_drops_its_oldest_and_numbers_only_the_rest),
+        cmocka_unit_test(a_full_spool_drops_its_oldest_and_says_how_many),
         cmocka_unit_test(the_next_server_takes_over_until_the_first_is_back),
         cmocka_unit_test(a_server_keeps_its_unacknowledged_messages_while_another_is_used),
         cmocka_unit_test(pongs_are_timed_and_foreign_ones_ignored),
