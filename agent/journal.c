@@ -150,6 +150,7 @@ bool journal_commit(struct journal *journal, struct rasad_error *error)
         if (segment_write(last, &journal->staged, journal->place.is_synced, error))
             return true;
     }
+    last->is_spoilt = true; /* should this fail, a file may be left that the next must replace */
     return journal_make_segment(journal, &last->end, &journal->staged, &journal->staged_end,
                                 &journal->fresh, error);
 }
@@ -157,6 +158,7 @@ bool journal_commit(struct journal *journal, struct rasad_error *error)
 bool journal_roll(struct journal *journal, struct rasad_error *error)
 {
     assert(journal->fresh == NULL && journal->staged.length == 0);
+    journal->last->is_spoilt = true; /* as above */
     return journal_make_segment(journal, journal_end(journal), NULL, journal_end(journal),
                                 &journal->fresh, error);
 }
@@ -216,6 +218,7 @@ void journal_delete(const struct journal *journal, struct segment *segment)
 /* Copies what the old stream has from `number` on. */
 static bool stage_rest(const struct journal *journal, uint64_t number, struct journal *renewed)
 {
+    const struct segment_end *end = journal_end(journal);
     struct journal_reader reader = {.number = number};
     const char *bytes;
     struct entry entry;
@@ -235,6 +238,8 @@ static bool stage_rest(const struct journal *journal, uint64_t number, struct jo
         number = reader.number;
     }
     fine = fine && !reader.chunk.failed;
+    if (fine && number < end->next) /* it can't be read any more, all up to the end */
+        fine = journal_stage_skip(renewed, end->origin, end->next - number);
     journal_reader_free(&reader);
     return fine;
 }

@@ -137,6 +137,18 @@ static bool add_file(struct journal *journal, struct found found, uint64_t limit
     return true;
 }
 
+/* What a process that was killed has written may not be on the disk yet, and doesn't count before.
+ */
+static bool sync_all(const struct journal *journal, struct rasad_error *error)
+{
+    for (const struct segment *s = journal->first; s != NULL; s = s->next) {
+        if (!segment_sync(s, error))
+            return rasad_fail_at(error, "%s", journal->place.path);
+    }
+    return fsync(journal->place.folder) == 0 ||
+           rasad_fail(error, "%s: %s", journal->place.path, strerror(errno));
+}
+
 static bool cut_torn_end(struct journal *journal, struct rasad_error *error)
 {
     const struct journal_place *place = &journal->place;
@@ -148,8 +160,6 @@ static bool cut_torn_end(struct journal *journal, struct rasad_error *error)
     if (torn > 0)
         log_warning(place->log, "the spool's end was torn: cut off what was never taken",
                     log_text("folder", place->path), log_number("bytes", (int64_t)torn));
-    if (place->is_synced && fsync(place->folder) != 0)
-        return rasad_fail(error, "%s: %s", place->path, strerror(errno));
     return true;
 }
 
@@ -201,7 +211,7 @@ static bool open_files(struct journal *journal, struct rasad_error *error)
         return begin_journal(journal, generation + 1, error);
     journal->generation = generation;
     memcpy(journal->stream, journal->last->stream, sizeof journal->stream);
-    return cut_torn_end(journal, error);
+    return cut_torn_end(journal, error) && (!journal->place.is_synced || sync_all(journal, error));
 }
 
 bool journal_open(struct journal *journal, const struct journal_place *place,

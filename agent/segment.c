@@ -198,6 +198,7 @@ static bool fill_file(int folder, int fd, const char *name, const struct text *b
 static bool create_file(int folder, const char *name, const struct text *bytes, bool is_synced,
                         int *out, struct rasad_error *error)
 {
+    bool replaces = faccessat(folder, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
     SCOPED(close_at)
     int fd = openat(folder, TEMPORARY, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 
@@ -209,7 +210,8 @@ static bool create_file(int folder, const char *name, const struct text *bytes, 
     }
     if (is_synced && fsync(folder) != 0) {
         (void)rasad_fail(error, "%s", strerror(errno));
-        (void)unlinkat(folder, name, 0);
+        if (!replaces) /* a journal must not be left without its only file */
+            (void)unlinkat(folder, name, 0);
         return false;
     }
     *out = take_fd(&fd);
@@ -282,11 +284,13 @@ bool segment_cut_tail(struct segment *segment, uint64_t *torn, struct rasad_erro
 
     if (fstat(segment->fd, &file) != 0)
         return rasad_fail(error, "%s", strerror(errno));
-    *torn = (uint64_t)file.st_size - segment->size;
-    if (*torn == 0)
-        return true;
-    if (ftruncate(segment->fd, (off_t)segment->size) != 0)
-        return rasad_fail(error, "%s", strerror(errno));
+    *torn = (uint64_t)file.st_size > segment->size ? (uint64_t)file.st_size - segment->size : 0;
+    return *torn == 0 || ftruncate(segment->fd, (off_t)segment->size) == 0 ||
+           rasad_fail(error, "%s", strerror(errno));
+}
+
+bool segment_sync(const struct segment *segment, struct rasad_error *error)
+{
     return sync_file(segment->fd, error);
 }
 

@@ -52,10 +52,11 @@ struct segment {
     struct segment_end begin, end;
     uint64_t start, size; /* the bytes of the entries: [start, size) */
     uint32_t group;       /* the last that was written */
-    bool is_spoilt;       /* a write has failed: what lies behind `size` isn't known */
-    /* Of a segment whose last message is acknowledged. */
-    bool is_acked;
-    int64_t acked_ns;    /* since when */
+    bool is_spoilt;       /* nothing is written to it any more, as a write has failed */
+    /* Of a segment that is acknowledged to its end. */
+    uint64_t
+        acked_next;   /* where that was, as `end.next`: if that has moved on, it isn't any more */
+    int64_t acked_ns; /* since when */
     uint64_t acked_mark; /* how many acks had come by then */
 };
 
@@ -115,6 +116,9 @@ bool segment_scan(struct segment *segment, uint64_t limit, uint64_t *missing);
 
 /* Cuts off what lies behind the good entries, and says how much that was. */
 bool segment_cut_tail(struct segment *segment, uint64_t *torn, struct rasad_error *error);
+
+/* Brings to the disk what is in the file. */
+bool segment_sync(const struct segment *segment, struct rasad_error *error);
 
 /*
  * The first good entry at or behind `*at` whose number is at least `least` (acks have any number);

@@ -156,6 +156,7 @@ static enum segment_verdict mend_head(struct segment *segment, const struct segm
     segment->begin = before->end;
     segment->begin.next = first;
     segment->start = segment_head_size(head);
+    segment->is_spoilt = true; /* what comes next deserves a good head */
     if (segment->start > segment->size)
         segment->size = segment->start;
     return SEGMENT_GOOD;

@@ -105,13 +105,13 @@ static void set_acked(struct spool *spool, struct spool_stream *stream, uint64_t
     stream->acks += acked > stream->acked;
     stream->acked = acked;
     for (struct segment *s = stream->journal.first; s != NULL; s = s->next) {
-        bool is_acked = s->end.next - 1 <= acked;
-
-        if (is_acked && !s->is_acked) {
+        if (s->end.next - 1 > acked) {
+            s->acked_next = 0;
+        } else if (s->acked_next != s->end.next) {
+            s->acked_next = s->end.next;
             s->acked_ns = now_ns;
             s->acked_mark = stream->acks;
         }
-        s->is_acked = is_acked;
     }
 }
 

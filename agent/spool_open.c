@@ -41,6 +41,22 @@ static void make_label(const char *name, char label[LABEL_LENGTH])
     (void)snprintf(label + shown, LABEL_LENGTH - shown, "-%08" PRIx32, crc32c(0, name, length));
 }
 
+/* Makes one folder, if it isn't there, and has its name on the disk; where the folder above can't
+ * be opened, that is left to whoever made it. */
+static bool make_folder(const char *path, mode_t mode, struct rasad_error *error)
+{
+    SCOPED(text_free) struct text above = {0};
+    SCOPED(close_at) int fd = -1;
+
+    if (mkdir(path, mode) != 0 && errno != EEXIST && errno != EISDIR)
+        return rasad_fail(error, "%s: cannot make the folder: %s", path, strerror(errno));
+    text_printf(&above, "%s/..", path);
+    fd = open(text_end(&above), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0)
+        (void)fsync(fd);
+    return true;
+}
+
 /* Makes the folder and those above it. */
 static bool make_folders(const char *path, struct rasad_error *error)
 {
@@ -50,13 +66,11 @@ static bool make_folders(const char *path, struct rasad_error *error)
         return rasad_fail_memory(error);
     for (char *slash = strchr(partial + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
-        if (mkdir(partial, 0755) != 0 && errno != EEXIST && errno != EISDIR)
-            return rasad_fail(error, "%s: cannot make the folder: %s", partial, strerror(errno));
+        if (access(partial, F_OK) != 0 && !make_folder(partial, 0755, error))
+            return false;
         *slash = '/';
     }
-    if (mkdir(partial, 0700) != 0 && errno != EEXIST)
-        return rasad_fail(error, "%s: cannot make the folder: %s", partial, strerror(errno));
-    return true;
+    return make_folder(partial, 0700, error);
 }
 
 static bool open_folder(struct spool *spool, const char *path, struct rasad_error *error)
@@ -125,14 +139,13 @@ static bool open_journal(struct spool *spool, const char *name, const char *agen
                                   .is_synced = spool->sync == SPOOL_SYNC_DISK,
                                   .segment_bytes = spool->segment_bytes,
                                   .log = spool->log};
-    bool is_new;
 
     if (asprintf(&place.path, "%s/%s", spool->path != NULL ? spool->path : "memory", name) < 0)
         return rasad_fail_memory(error);
     if (spool->folder >= 0) {
-        is_new = mkdirat(spool->folder, name, 0700) == 0;
+        (void)mkdirat(spool->folder, name, 0700);
         place.folder = openat(spool->folder, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (place.folder < 0 || (is_new && place.is_synced && fsync(spool->folder) != 0)) {
+        if (place.folder < 0 || (place.is_synced && fsync(spool->folder) != 0)) {
             (void)rasad_fail(error, "%s: %s", place.path, strerror(errno));
             close_at(&place.folder);
             free(place.path);

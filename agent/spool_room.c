@@ -45,6 +45,8 @@ static bool is_worth_rolling(const struct spool *spool, const struct segment *se
 {
     uint64_t bytes = segment->size - segment->start;
 
+    if (segment->begin.next == segment->end.next)
+        return false; /* notes only, and the empty one would have its name */
     return bytes >= spool->segment_bytes / WORTH_ROLLING ||
            (spool->folder >= 0 && !spool->has_reserve && bytes >= WORTH_ROLLING_BYTES);
 }
@@ -87,7 +89,7 @@ bool spool_free_one(struct spool *spool)
 {
     if (free_done(spool, &spool->inbox, spool->consumed))
         return true;
-    for (size_t i = 0; i < spool->server_count; i++) {
+    for (size_t i = 0; i < spool->stream_count; i++) {
         struct spool_stream *stream = &spool->streams[i];
 
         if (!stream->is_forsaken &&
@@ -190,6 +192,12 @@ size_t spool_movable(struct spool *spool, size_t group)
 
 /* ---- Trimming ---- */
 
+/* Whether the segment is acknowledged whole, with what was added since the last ack. */
+static bool is_acked(const struct segment *segment)
+{
+    return segment->acked_next == segment->end.next;
+}
+
 /* Whether the trailing window of acknowledged messages is past this segment; if not, when to look
  * again. */
 static bool is_past(const struct spool_stream *stream, uint64_t acked_bytes, int64_t now_ns,
@@ -197,7 +205,7 @@ static bool is_past(const struct spool_stream *stream, uint64_t acked_bytes, int
 {
     const struct segment *first = stream->journal.first;
 
-    if (first == stream->journal.last || !first->is_acked ||
+    if (first == stream->journal.last || !is_acked(first) ||
         stream->acks < first->acked_mark + WINDOW_ACKS)
         return false;
     if (now_ns - first->acked_ns >= WINDOW_NS || acked_bytes > WINDOW_BYTES)
@@ -212,7 +220,7 @@ static uint64_t acked_bytes(const struct spool_stream *stream)
     uint64_t bytes = 0;
 
     for (const struct segment *s = stream->journal.first; s != NULL; s = s->next)
-        bytes += s->is_acked ? s->size : 0;
+        bytes += is_acked(s) ? s->size : 0;
     return bytes;
 }
 

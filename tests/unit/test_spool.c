@@ -277,6 +277,39 @@ static void acknowledged_messages_stay_for_two_acks_and_a_minute(void **state)
     scene_free(&scene);
 }
 
+/* A file may be acknowledged to its end, and then grow, and be followed by another one. */
+static void what_was_added_behind_an_ack_waits_for_its_own(void **state)
+{
+    SCOPED(seen_free) struct seen seen = {0};
+    struct scene scene;
+
+    scene_make(&scene);
+    scene.options.max_bytes = 256 << 10;
+    scene_open(&scene);
+    scene_welcome(&scene, 0, 0, 0);
+    for (int i = 1; i <= 5; i++) {
+        fill_stream(&scene, i);
+        scene_see(&scene, 0, &seen);
+        assert_true(spool_ack(scene.spool, 0, (uint64_t)i, scene.now_ns));
+    }
+    fill_stream(&scene, 60); /* the server stops to acknowledge */
+    scene_see(&scene, 0, &seen);
+    assert_true(count_files(&scene, stream_folder) > 1);
+    scene.now_ns += 90 * NS_PER_S;
+    (void)spool_trim(scene.spool, scene.now_ns);
+    assert_int_equal(first_kept(&scene), 1);
+    assert_int_equal(spool_counts(scene.spool).pending, 55);
+    /* And once it goes on, that takes as long as ever. */
+    assert_true(spool_ack(scene.spool, 0, 58, scene.now_ns));
+    assert_true(spool_ack(scene.spool, 0, 59, scene.now_ns));
+    assert_true(spool_ack(scene.spool, 0, 60, scene.now_ns));
+    (void)spool_trim(scene.spool, scene.now_ns + 60 * NS_PER_S - 1);
+    assert_int_equal(first_kept(&scene), 1);
+    (void)spool_trim(scene.spool, scene.now_ns + 60 * NS_PER_S);
+    assert_in_range(first_kept(&scene), 20, 50);
+    scene_free(&scene);
+}
+
 static void the_window_gives_way_to_what_is_new(void **state)
 {
     struct scene scene;
@@ -312,6 +345,54 @@ static void acks_are_noted_for_the_next_start(void **state)
     scene_reopen(&scene);
     assert_int_equal(spool_counts(scene.spool).pending, 2);
     assert_int_equal(first_kept(&scene), 1); /* but they are still there */
+    scene_free(&scene);
+}
+
+/* Starts that come to nothing but an ack leave notes, in a file that has no message. */
+static void a_file_of_notes_is_kept(void **state)
+{
+    SCOPED(seen_free) struct seen seen = {0};
+    struct scene scene;
+
+    scene_make(&scene);
+    scene_open(&scene);
+    scene_take(&scene, 0, 110); /* one full file */
+    scene_welcome(&scene, 0, 0, 0);
+    scene_see(&scene, 0, &seen);
+    for (uint64_t i = 1; i <= 110; i++) {
+        scene_welcome(&scene, 0, 110, i);
+        scene_reopen(&scene);
+    }
+    assert_int_equal(count_files(&scene, stream_folder), 2);
+    scene_welcome(&scene, 0, 110, 110);
+    spool_relieve(scene.spool, true);
+    assert_int_equal(count_files(&scene, stream_folder), 1);
+    scene_reopen(&scene);
+    scene_take(&scene, 0, 1);
+    scene_expect(&scene, 0, 110, "111");
+    scene_free(&scene);
+}
+
+static void what_a_former_server_has_acknowledged_gives_way(void **state)
+{
+    static const char *const others[] = {OTHER};
+    SCOPED(seen_free) struct seen seen = {0};
+    struct scene scene;
+    struct rasad_error error;
+
+    scene_make(&scene);
+    scene_open(&scene);
+    scene_welcome(&scene, 0, 0, 0);
+    while (scene_push(&scene, 0, 1, 500, &error) == SPOOL_DONE && scene.last < 100) {
+        scene_see(&scene, 0, &seen);
+        assert_true(spool_ack(scene.spool, 0, (uint64_t)scene.last, scene.now_ns));
+    }
+    scene_close(&scene);
+    scene.options.servers = others;
+    scene.options.server_count = 1;
+    scene_open(&scene);
+    assert_int_equal(scene_push(&scene, SPOOL_NO_SERVER, 100, 500, &error), SPOOL_DONE);
+    assert_int_equal(spool_counts(scene.spool).pending, 100);
     scene_free(&scene);
 }
 
@@ -854,8 +935,11 @@ int main(void)
         cmocka_unit_test(a_move_is_not_done_twice),
         cmocka_unit_test(a_spool_in_memory_does_the_same),
         cmocka_unit_test(acknowledged_messages_stay_for_two_acks_and_a_minute),
+        cmocka_unit_test(what_was_added_behind_an_ack_waits_for_its_own),
         cmocka_unit_test(the_window_gives_way_to_what_is_new),
         cmocka_unit_test(acks_are_noted_for_the_next_start),
+        cmocka_unit_test(a_file_of_notes_is_kept),
+        cmocka_unit_test(what_a_former_server_has_acknowledged_gives_way),
         cmocka_unit_test(a_full_spool_refuses_until_there_are_acks),
         cmocka_unit_test(a_full_spool_drops_its_oldest_and_counts_them),
         cmocka_unit_test(what_was_dropped_before_it_came_here_is_a_hole_too),

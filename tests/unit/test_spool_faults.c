@@ -699,6 +699,40 @@ static void power_cuts_lose_nothing_that_was_taken(void **state)
     }
 }
 
+/* What a process that was killed has only written counts for the next one, so that must sync it. */
+static void what_was_only_written_is_synced_before_it_counts(void **state)
+{
+    SCOPED(seen_free) struct seen seen = {0};
+    static struct image image;
+    struct scene scene;
+    struct stat folder;
+    size_t cut;
+    int root;
+
+    scene_make(&scene);
+    assert_int_equal(stat(scene.folder, &folder), 0);
+    root = identify(folder.st_ino, true);
+    notes = true;
+    scene_open(&scene); /* which syncs nothing */
+    scene_take(&scene, 0, 5);
+    scene_take(&scene, SPOOL_NO_SERVER, 5);
+    scene.options.sync = SPOOL_SYNC_DISK;
+    scene_reopen(&scene);
+    notes = false;
+    cut = event_count;
+    scene_free(&scene);
+    scene_make(&scene);
+    image = (struct image){0};
+    image_make(&image, cut, 0);
+    image_lay_out(&image, root, scene.folder);
+    image_free(&image);
+    scene_open(&scene);
+    scene_drain(&scene, &seen);
+    assert_string_equal(text_end(&seen.text), "1 2 3 4 5 6 7 8 9 10");
+    scene_free(&scene);
+    forget_events();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -706,6 +740,7 @@ int main(void)
         cmocka_unit_test(from_some_call_on_all_fail_and_nothing_taken_is_lost),
         cmocka_unit_test(each_allocation_fails_once_and_nothing_taken_is_lost),
         cmocka_unit_test(power_cuts_lose_nothing_that_was_taken),
+        cmocka_unit_test(what_was_only_written_is_synced_before_it_counts),
     };
 
     return cmocka_run_group_tests_name("spool_faults", tests, NULL, NULL);
