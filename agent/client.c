@@ -368,6 +368,11 @@ bool client_sync(struct client *client, int64_t timeout_ns)
     return keeper_sync(client->keeper, timeout_ns);
 }
 
+uint64_t client_taken(struct client *client)
+{
+    return spool_taken(client->spool);
+}
+
 void client_ping(struct client *client, uint64_t token)
 {
     (void)pthread_mutex_lock(&client->lock);

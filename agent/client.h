@@ -69,6 +69,15 @@ bool client_has_room(struct client *client);
  * whether that was reached. From then on no end of the process loses it. */
 bool client_sync(struct client *client, int64_t timeout_ns);
 
+/*
+ * How many messages have ever been taken under this name, in this and earlier processes: the number
+ * of the last one, where those that were dropped count. It is exact after any end of the process
+ * and, with SPOOL_SYNC_DISK, of the machine. A source that can be read again from a place of its
+ * own pushes each message once if it goes on behind client_taken() after client_open(). Messages
+ * that were just pushed count after client_sync().
+ */
+uint64_t client_taken(struct client *client);
+
 /* Pings the server in use; without one nothing happens. */
 void client_ping(struct client *client, uint64_t token);
 

@@ -121,5 +121,10 @@ int feed_run(struct client *client, const struct log *log, int in_fd, int signal
     }
     if (feed.failed)
         return 1;
+    if (client_counts(client).dropped > 0) {
+        log_error(log, "messages were dropped",
+                  log_number("messages", (int64_t)client_counts(client).dropped));
+        return 1;
+    }
     return feed.refused > 0 ? EX_DATAERR : 0;
 }

@@ -10,6 +10,6 @@
 /*
  * Feeds until the end of `in_fd`, or until `signal_fd` becomes readable. Returns the program's exit
  * code: 0; 65 if a message was refused here; 1 if some were not acknowledged when the signal came,
- * or the descriptor can't be read.
+ * or were dropped, or the descriptor can't be read.
  */
 int feed_run(struct client *client, const struct log *log, int in_fd, int signal_fd);

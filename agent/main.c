@@ -20,6 +20,7 @@
 #include "base/install.h"
 #include "base/log.h"
 #include "base/scoped.h"
+#include "base/standard.h"
 #include "client.h"
 #include "feed.h"
 #include "options.h"
@@ -364,6 +365,7 @@ int main(int argc, char *argv[])
     struct agent agent = {.signal_fd = -1, .log = log_make(STDERR_FILENO, &lost_lines)};
     struct rasad_error error;
 
+    standard_fill();
     if (!options_parse(argc, argv, &agent.options, &error)) {
         (void)complain(&error, EX_USAGE);
         (void)fputs(options_usage, stderr);

@@ -43,6 +43,16 @@ struct spool_counts spool_counts(struct spool *spool)
     return counts;
 }
 
+uint64_t spool_taken(struct spool *spool)
+{
+    uint64_t taken;
+
+    (void)pthread_mutex_lock(&spool->lock);
+    taken = spool->taken;
+    (void)pthread_mutex_unlock(&spool->lock);
+    return taken;
+}
+
 uint64_t spool_unacked(struct spool *spool, size_t server)
 {
     uint64_t count;

@@ -76,6 +76,13 @@ void spool_close(struct spool *spool);
 
 struct spool_counts spool_counts(struct spool *spool);
 
+/*
+ * How many messages were ever taken: the origin of the last one. It is as durable as the messages,
+ * and stays when they are acknowledged and gone, so a source that keeps its place can go on behind
+ * it. What spool_take() was told to be lost in front of a message counts as well.
+ */
+uint64_t spool_taken(struct spool *spool);
+
 /* ---- For links: `server` is an index into options.servers ---- */
 
 /* What a hello says. */

@@ -40,12 +40,12 @@ struct spool {
 
     pthread_mutex_t lock; /* of all that readers see: the journals' lists and ends, and streams */
     struct journal inbox;
+    uint64_t taken;    /* the origin of the last message that was taken */
     uint64_t consumed; /* the origin of the last message that went to a stream */
     uint64_t dropped;
     int64_t acked_total; /* a server that comes back older takes some back */
 
     /* The keeper's. */
-    uint64_t taken; /* the origin of the last message that was taken */
     struct journal_reader inbox_reader;
     struct gate drop_gate; /* of the log lines about what was dropped */
     bool has_reserve;

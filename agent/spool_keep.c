@@ -91,8 +91,8 @@ static size_t group_need(const struct spool *spool, const struct messages *messa
     return first > group_bytes(spool) ? first : group_bytes(spool);
 }
 
-/* Brings what is staged to where it is safe and visible. */
-static enum spool_result commit(struct spool *spool, struct journal *journal,
+/* Brings what is staged to where it is safe and visible, which takes so many more messages. */
+static enum spool_result commit(struct spool *spool, struct journal *journal, uint64_t taken,
                                 struct rasad_error *error)
 {
     if (!journal_commit(journal, error)) {
@@ -101,6 +101,7 @@ static enum spool_result commit(struct spool *spool, struct journal *journal,
     }
     (void)pthread_mutex_lock(&spool->lock);
     journal_publish(journal);
+    spool->taken += taken;
     if (journal != &spool->inbox && journal_end(journal)->origin > spool->consumed)
         spool->consumed = journal_end(journal)->origin;
     (void)pthread_mutex_unlock(&spool->lock);
@@ -130,10 +131,9 @@ enum spool_result spool_take(struct spool *spool, size_t server, struct messages
         (void)rasad_fail_memory(error);
         return SPOOL_BROKEN;
     }
-    result = commit(spool, journal, error);
+    result = commit(spool, journal, *lost + count, error);
     if (result != SPOOL_DONE)
         return result;
-    spool->taken += *lost + count;
     *lost = 0;
     for (; count > 0; count--)
         free(messages_take(messages));
@@ -202,7 +202,7 @@ enum spool_result spool_move(struct spool *spool, size_t server, struct rasad_er
         (void)rasad_fail_memory(error);
         return SPOOL_BROKEN;
     }
-    result = commit(spool, journal, error);
+    result = commit(spool, journal, 0, error);
     while (result == SPOOL_DONE && spool->inbox.first != spool->inbox.last &&
            spool_is_done(spool->inbox.first, spool->consumed))
         spool_let_go(spool, &spool->inbox);

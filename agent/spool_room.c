@@ -167,10 +167,11 @@ void spool_relieve(struct spool *spool, bool is_for_new)
     spool->reserve_ns = 0;
     while (spool_free_one(spool))
         continue;
+    if (!is_for_new)
+        return; /* what is to be moved must not be dropped for that */
     if (spool->drop_oldest)
         (void)drop_one(spool);
-    if (is_for_new)
-        spool_make_reserve(spool);
+    spool_make_reserve(spool);
 }
 
 size_t spool_movable(struct spool *spool, size_t group)

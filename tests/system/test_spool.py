@@ -195,10 +195,11 @@ def test_a_full_spool_drops_its_oldest_and_the_server_counts_them(rasadd, spoole
     agent.wait_line("the spool is full: the oldest messages are dropped")
     pipe.end()
     server = rasadd(CONF, port=port)
-    ends_well(agent)
+    assert agent.wait(PATIENCE_S) == 1
     scrape = server.scrape()
     dropped = scrape.value("rasad_agent_dropped_total", agent="web-1")
     assert 0 < dropped < 5000
+    assert f"error messages were dropped messages={dropped:.0f}" in agent.log
     assert scrape.value("N_total", agent="web-1") + dropped == 5000
 
 
@@ -233,9 +234,10 @@ def test_a_full_disk_is_a_full_spool(rasadd, run, tmp_path, policy):
     agent.wait_line("the spool can't be written|the oldest messages are dropped")
     server = rasadd(CONF, port=port)
     pipe.end()
-    ends_well(agent)
+    code = agent.wait(PATIENCE_S)
     scrape = server.scrape()
     dropped = scrape.get("rasad_agent_dropped_total", 0, agent="web-1")
+    assert code == (1 if dropped > 0 else 0)
     assert dropped == 0 or policy == "drop-oldest"
     assert scrape.value("N_total", agent="web-1") + dropped == 100_000
 
@@ -310,3 +312,13 @@ def test_the_folder_is_found_without_a_state_directory(rasadd, run, tmp_path):
                     environment={"STATE_DIRECTORY": ""} | extra, stdin=nothing())
         ends_well(agent)
         assert (tmp_path / folder / "lock").exists()
+
+
+def test_a_closed_descriptor_is_filled(rasadd, run, tmp_path):
+    """With standard error closed, what the agent opens next must not become it."""
+    server = rasadd(CONF)
+    agent = run("sh", "-c", 'exec "$@" 2>&-', "sh", program("rasad-agent"), "-s",
+                f"127.0.0.1:{server.port}", "-n", "web-1",
+                environment={"STATE_DIRECTORY": str(tmp_path / "state")})
+    server.wait_for("rasad_agents", at_least=1)
+    assert os.readlink(f"/proc/{agent.pid}/fd/2") == "/dev/null"

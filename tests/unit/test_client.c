@@ -4,9 +4,11 @@
  * applies and when it cuts the connection is up to each test, while the client's own thread runs.
  */
 #include <arpa/inet.h>
+#include <ftw.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -14,6 +16,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -724,6 +727,104 @@ static void a_server_keeps_its_unacknowledged_messages_while_another_is_used(voi
     drop_peer(&b);
 }
 
+static bool open_on_disk(const char *folder, const char *server, const struct log *log,
+                         struct client **client)
+{
+    const struct client_options options = {.name = "web-1",
+                                           .servers = &server,
+                                           .server_count = 1,
+                                           .folder = folder,
+                                           .sync = SPOOL_SYNC_DISK,
+                                           .log = log};
+    struct rasad_error error;
+
+    return client_open(&options, client, &error);
+}
+
+static const char nobody[] = "127.0.0.1:1";
+
+/* A source that counts, and goes on behind what the spool has. It tells how far it has come. */
+static _Noreturn void count_on(const char *folder, const struct log *log, int tell_fd)
+{
+    struct rasad_error error;
+    struct client *client;
+    uint64_t place;
+
+    if (!open_on_disk(folder, nobody, log, &client))
+        _exit(1);
+    place = client_taken(client);
+    for (;;) {
+        char message[32];
+        int length = snprintf(message, sizeof message, "{\"n\":%llu}", (unsigned long long)++place);
+
+        if (!client_push(client, message, (size_t)length, &error))
+            _exit(1);
+        if (place % 7 == 0 && (!client_sync(client, -1) || client_taken(client) != place ||
+                               write(tell_fd, &place, sizeof place) != sizeof place))
+            _exit(1);
+    }
+}
+
+static int remove_one(const char *path, const struct stat *file, int kind, struct FTW *where)
+{
+    return remove(path);
+}
+
+/* Kills the source after it has told of so many steps; how far it had come. */
+static uint64_t kill_after(const char *folder, const struct log *log, int steps)
+{
+    uint64_t place = 0, last = 0;
+    int tell[2], status;
+    pid_t child;
+
+    assert_int_equal(pipe(tell), 0);
+    child = fork();
+    if (child == 0)
+        count_on(folder, log, tell[1]);
+    (void)close(tell[1]);
+    for (int i = 0; read(tell[0], &place, sizeof place) == sizeof place; i++) {
+        last = place;
+        if (i == steps)
+            assert_int_equal(kill(child, SIGKILL), 0);
+    }
+    (void)close(tell[0]);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status));
+    return last;
+}
+
+static void a_source_that_is_killed_goes_on_where_the_spool_is(void **state)
+{
+    char folder[] = "/tmp/rasad-client-XXXXXX", server[32];
+    struct scene scene = {.log = {.fd = memfd_create("log", MFD_CLOEXEC)}};
+    uint16_t port = 0;
+    SCOPED(close_at) int listener = serve(&port);
+    uint64_t taken = 0;
+    struct hello hello;
+    struct peer peer;
+
+    assert_non_null(mkdtemp(folder));
+    for (int life = 0; life < 10; life++) {
+        uint64_t told = kill_after(folder, &scene.log, 3 * life);
+
+        assert_true(open_on_disk(folder, nobody, &scene.log, &scene.client));
+        taken = client_taken(scene.client);
+        if (taken < told)
+            fail_msg("life %d: of %" PRIu64 " taken it has %" PRIu64, life, told, taken);
+        client_close(scene.client);
+    }
+    (void)snprintf(server, sizeof server, "127.0.0.1:%u", port);
+    assert_true(open_on_disk(folder, server, &scene.log, &scene.client));
+    peer = meet(listener, &hello);
+    expect_numbers(&peer, 1, (int)taken);
+    say(&peer, "{\"@ack\":%" PRIu64 "}", taken);
+    assert_true(flush(&scene));
+    assert_int_equal(client_taken(scene.client), taken);
+    end(&scene);
+    drop_peer(&peer);
+    (void)nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
 static void pongs_are_timed_and_foreign_ones_ignored(void **state)
 {
     uint16_t port = 0;
@@ -899,6 +1000,7 @@ int main(void)
         cmocka_unit_test(a_full_spool_drops_its_oldest_and_says_how_many),
         cmocka_unit_test(the_next_server_takes_over_until_the_first_is_back),
         cmocka_unit_test(a_server_keeps_its_unacknowledged_messages_while_another_is_used),
+        cmocka_unit_test(a_source_that_is_killed_goes_on_where_the_spool_is),
         cmocka_unit_test(pongs_are_timed_and_foreign_ones_ignored),
         cmocka_unit_test(it_finds_the_address_that_answers),
         cmocka_unit_test(it_speaks_ipv6),

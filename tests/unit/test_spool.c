@@ -72,6 +72,23 @@ static void write_file(const char *path, const char *bytes, size_t length)
 /* The folder of the first server's stream. */
 static const char stream_folder[] = "web-1-804a2c1f.to.mon-1_5050-ddfb4a1a";
 
+/* Fills the first server's stream so that it has many files. */
+static void fill_stream(struct scene *scene, int count)
+{
+    struct rasad_error error;
+
+    while (scene->last < count)
+        assert_int_equal(scene_push(scene, 0, 1, 500, &error), SPOOL_DONE);
+}
+
+static uint64_t first_kept(struct scene *scene)
+{
+    struct spool_hello hello;
+
+    assert_true(spool_hello(scene->spool, 0, &hello));
+    return hello.first;
+}
+
 /* ---- What comes back ---- */
 
 static void the_folders_are_named_by_agent_and_server(void **state)
@@ -206,6 +223,52 @@ static void a_move_is_not_done_twice(void **state)
     scene_free(&scene);
 }
 
+/* Opens anew after the process has ended this way, and expects so many. */
+static void expect_taken(struct scene *scene, uint64_t wanted)
+{
+    assert_int_equal(spool_taken(scene->spool), wanted);
+    scene_reopen(scene);
+    assert_int_equal(spool_taken(scene->spool), wanted);
+}
+
+static void what_was_ever_taken_is_counted_whatever_became_of_it(void **state)
+{
+    static const char *const others[] = {"mon-3:5050"};
+    SCOPED(seen_free) struct seen seen = {0};
+    struct scene scene;
+    struct rasad_error error;
+
+    scene_make(&scene);
+    scene_open(&scene);
+    expect_taken(&scene, 0);
+    scene_take(&scene, SPOOL_NO_SERVER, 10); /* in the inbox, */
+    expect_taken(&scene, 10);
+    scene_move(&scene, 0); /* moved, */
+    expect_taken(&scene, 10);
+    scene_take(&scene, 0, 5); /* right into a stream, */
+    expect_taken(&scene, 15);
+    scene.lost = 7; /* dropped before they came here, */
+    scene_take(&scene, 0, 1);
+    expect_taken(&scene, 23);
+    fill_stream(&scene, 42);
+    scene.last = 0;
+    expect_taken(&scene, 49);
+    scene_drain(&scene, &seen); /* acknowledged and let go of, */
+    spool_relieve(scene.spool, true);
+    assert_int_equal(first_kept(&scene), 50);
+    expect_taken(&scene, 49);
+    scene_take(&scene, 1, 3);       /* for another server, */
+    scene.options.servers = others; /* and for one that isn't in use any more; */
+    scene.options.server_count = 1;
+    scene.options.drop_oldest = true;
+    expect_taken(&scene, 52);
+    scene.last = 0; /* dropped by a full spool. */
+    assert_int_equal(scene_push(&scene, SPOOL_NO_SERVER, 100, 1000, &error), SPOOL_DONE);
+    assert_true(spool_counts(scene.spool).dropped > 0);
+    expect_taken(&scene, 152);
+    scene_free(&scene);
+}
+
 static void a_spool_in_memory_does_the_same(void **state)
 {
     struct scene scene;
@@ -223,23 +286,6 @@ static void a_spool_in_memory_does_the_same(void **state)
 }
 
 /* ---- Acknowledgements and the trailing window ---- */
-
-/* Fills the first server's stream so that it has many files. */
-static void fill_stream(struct scene *scene, int count)
-{
-    struct rasad_error error;
-
-    while (scene->last < count)
-        assert_int_equal(scene_push(scene, 0, 1, 500, &error), SPOOL_DONE);
-}
-
-static uint64_t first_kept(struct scene *scene)
-{
-    struct spool_hello hello;
-
-    assert_true(spool_hello(scene->spool, 0, &hello));
-    return hello.first;
-}
 
 static void acknowledged_messages_stay_for_two_acks_and_a_minute(void **state)
 {
@@ -445,6 +491,21 @@ static void a_full_spool_drops_its_oldest_and_counts_them(void **state)
         assert_int_equal(seen.last, 1001);
         scene_free(&scene);
     }
+}
+
+static void what_is_to_be_moved_is_not_dropped_to_make_room_for_that(void **state)
+{
+    struct scene scene;
+
+    scene_make(&scene);
+    scene.options.drop_oldest = true;
+    scene_open(&scene);
+    scene_take(&scene, SPOOL_NO_SERVER, 200);
+    spool_relieve(scene.spool, false); /* as the keeper does when moving has failed */
+    assert_int_equal(spool_counts(scene.spool).pending, 200);
+    spool_relieve(scene.spool, true);
+    assert_in_range(spool_counts(scene.spool).pending, 1, 150);
+    scene_free(&scene);
 }
 
 static void what_was_dropped_before_it_came_here_is_a_hole_too(void **state)
@@ -933,6 +994,7 @@ int main(void)
         cmocka_unit_test(what_waits_for_a_server_keeps_its_order),
         cmocka_unit_test(what_a_server_was_given_stays_its_own),
         cmocka_unit_test(a_move_is_not_done_twice),
+        cmocka_unit_test(what_was_ever_taken_is_counted_whatever_became_of_it),
         cmocka_unit_test(a_spool_in_memory_does_the_same),
         cmocka_unit_test(acknowledged_messages_stay_for_two_acks_and_a_minute),
         cmocka_unit_test(what_was_added_behind_an_ack_waits_for_its_own),
@@ -942,6 +1004,7 @@ int main(void)
         cmocka_unit_test(what_a_former_server_has_acknowledged_gives_way),
         cmocka_unit_test(a_full_spool_refuses_until_there_are_acks),
         cmocka_unit_test(a_full_spool_drops_its_oldest_and_counts_them),
+        cmocka_unit_test(what_is_to_be_moved_is_not_dropped_to_make_room_for_that),
         cmocka_unit_test(what_was_dropped_before_it_came_here_is_a_hole_too),
         cmocka_unit_test(a_server_that_does_not_follow_binds_no_more_than_its_window),
         cmocka_unit_test(a_message_too_long_for_the_spool_is_known),

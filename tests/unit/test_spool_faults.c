@@ -653,6 +653,7 @@ static void check_image(int root, size_t cut, int chance, const struct seen *liv
     struct spool_hello hello;
     struct rasad_error error;
     struct scene scene;
+    uint64_t taken;
 
     image = (struct image){0};
     image_make(&image, cut, chance);
@@ -662,11 +663,16 @@ static void check_image(int root, size_t cut, int chance, const struct seen *liv
     image_free(&image);
     scene_open(&scene);
     assert_true(spool_hello(scene.spool, 0, &hello));
+    taken = spool_taken(scene.spool); /* in this test, the same as n */
     scene_drain(&scene, &seen);
+    if (taken < last_of(TAKEN, cut) || (int)taken != seen.last)
+        fail_msg("cut %zu: %llu taken, it says, and the last is %d", cut, (unsigned long long)taken,
+                 seen.last);
     check_taken(&seen, (int)last_of(TAKEN, cut), cut);
     check_sent(lived, &seen, hello.first, last_of(SENT, cut), cut);
     scene.last = 10000;
     assert_int_equal(scene_push(&scene, 0, 1, 0, &error), SPOOL_DONE);
+    assert_int_equal(spool_taken(scene.spool), taken + 1);
     scene_free(&scene);
 }
 
