@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/planted.h"
 #include "base/scoped.h"
 #include "segment_inside.h"
 
@@ -149,7 +150,7 @@ bool segment_scan(struct segment *segment, uint64_t limit, uint64_t *missing)
     }
     failed = chunk.failed;
     segment_chunk_free(&chunk);
-    if (may_be_torn)
+    if (may_be_torn && !planted_bug("torn-tail-kept"))
         scan = torn;
     if (scan.end.acked >= scan.end.next)
         scan.end.acked = scan.end.next - 1;
@@ -284,6 +285,8 @@ bool segment_cut_tail(struct segment *segment, uint64_t *torn, struct rasad_erro
 
     if (fstat(segment->fd, &file) != 0)
         return rasad_fail(error, "%s", strerror(errno));
+    if (planted_bug("torn-tail-kept") && (uint64_t)file.st_size > segment->size)
+        segment->size = (uint64_t)file.st_size;
     *torn = (uint64_t)file.st_size > segment->size ? (uint64_t)file.st_size - segment->size : 0;
     return *torn == 0 || ftruncate(segment->fd, (off_t)segment->size) == 0 ||
            rasad_fail(error, "%s", strerror(errno));

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/planted.h"
 #include "spool_inside.h"
 
 /* The trailing window of what is acknowledged: so many later acks, and so long or so much. */
@@ -243,10 +244,32 @@ static void trim_stream(struct spool *spool, struct spool_stream *stream, int64_
     } while (past);
 }
 
+/* The planted bug "spool-freed-when-sent". */
+static void free_sent(struct spool *spool)
+{
+    struct rasad_error error;
+
+    for (size_t i = 0; i < spool->server_count; i++) {
+        struct journal *journal = &spool->streams[i].journal;
+        uint64_t sent;
+
+        (void)pthread_mutex_lock(&spool->lock);
+        sent = spool->streams[i].sent;
+        (void)pthread_mutex_unlock(&spool->lock);
+        if (spool_is_done(journal->last, sent) &&
+            journal->last->end.next > journal->last->begin.next && journal_roll(journal, &error))
+            publish(spool, journal);
+        while (journal->first != journal->last && spool_is_done(journal->first, sent))
+            spool_let_go(spool, journal);
+    }
+}
+
 int64_t spool_trim(struct spool *spool, int64_t now_ns)
 {
     int64_t due_ns = INT64_MAX;
 
+    if (planted_bug("spool-freed-when-sent"))
+        free_sent(spool);
     while (spool->inbox.first != spool->inbox.last &&
            spool_is_done(spool->inbox.first, spool->consumed))
         spool_let_go(spool, &spool->inbox);

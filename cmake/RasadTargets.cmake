@@ -4,6 +4,7 @@
 
 option(RASAD_TESTS "Build the tests" ON)
 option(RASAD_WERROR "Take warnings for errors" OFF)
+option(RASAD_PLANTED_BUGS "Build with bugs that tests must find (core/base/planted.h)" OFF)
 option(RASAD_FUZZ "Build the fuzz targets (clang only)" OFF)
 set(RASAD_SANITIZE "" CACHE STRING "Sanitizers for everything: address,undefined or thread")
 
@@ -59,7 +60,8 @@ endif()
 target_compile_definitions(
     rasad_flags INTERFACE RASAD_VERSION="${PROJECT_VERSION}" RASAD_PLUGIN_DIR="${RASAD_PLUGIN_DIR}"
                           RASAD_COLLECTOR_DIR="${RASAD_COLLECTOR_DIR}"
-                          RASAD_LIBEXEC_DIR="${RASAD_LIBEXEC_DIR}")
+                          RASAD_LIBEXEC_DIR="${RASAD_LIBEXEC_DIR}"
+                          $<$<BOOL:${RASAD_PLANTED_BUGS}>:RASAD_PLANTED_BUGS>)
 
 # The two headers that others may include, and nothing else.
 add_library(rasad_headers INTERFACE)
