@@ -50,6 +50,7 @@ struct segment {
     uint64_t generation;
     unsigned char stream[SEGMENT_STREAM_BYTES];
     struct segment_end begin, end;
+    int64_t changed_ns;   /* wall time, when it was opened: the last change before */
     uint64_t start, size; /* the bytes of the entries: [start, size) */
     uint32_t group;       /* the last that was written */
     bool is_spoilt;       /* nothing is written to it any more, as a write has failed */

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/crc32c.h"
 #include "base/scoped.h"
 #include "little.h"
@@ -184,6 +185,7 @@ enum segment_verdict segment_open(int folder, const char *name, const struct seg
         return SEGMENT_REFUSED;
     }
     segment->size = (uint64_t)file.st_size;
+    segment->changed_ns = file.st_mtim.tv_sec * NS_PER_S + file.st_mtim.tv_nsec;
     verdict = judge_head(segment, bytes, (size_t)got, head, error);
     if (!segment_parse_name(name, &generation, &first))
         return SEGMENT_DAMAGED;

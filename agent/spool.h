@@ -18,8 +18,8 @@
  *
  *      taken ─► inbox ─► stream ─► sent ─► acknowledged ─► trailing window ─► unlinked
  *
- * What is acknowledged stays until two later acks and a minute (or 64 MiB) have passed, or space is
- * wanted, so that a server that comes back older is given it again.
+ * What is acknowledged stays until two later acks and a minute (or 64 MiB) have passed, or a week
+ * without acks, or space is wanted, so that a server that comes back older is given it again.
  *
  * What is lost, by a full spool or a damaged disk, is a hole between origins, and becomes a skip in
  * the stream, which tells the server how many they were.

@@ -155,6 +155,22 @@ static bool open_journal(struct spool *spool, const char *name, const char *agen
     return journal_open(journal, &place, error);
 }
 
+/* Marks the segments that are noted to be acknowledged. The file's time is as near as can be to
+ * when that was; a wrong clock makes the trailing window shorter or longer, and nothing else. */
+static void mark_acked(struct spool_stream *stream)
+{
+    int64_t now_ns = clock_steady_ns(), wall_ns = clock_wall_ns();
+
+    for (struct segment *s = stream->journal.first; s != NULL; s = s->next) {
+        int64_t age_ns = s->changed_ns != 0 ? wall_ns - s->changed_ns : 0;
+
+        if (s->end.next - 1 > stream->acked)
+            continue;
+        s->acked_next = s->end.next;
+        s->acked_ns = now_ns - (age_ns > 0 ? age_ns : 0);
+    }
+}
+
 /* One more stream; its acknowledged messages are those that were noted. */
 static bool add_stream(struct spool *spool, const char *server, bool is_orphan,
                        struct rasad_error *error)
@@ -181,6 +197,7 @@ static bool add_stream(struct spool *spool, const char *server, bool is_orphan,
     if (stream->acked < journal_first(&stream->journal) - 1)
         stream->acked = journal_first(&stream->journal) - 1;
     stream->sent = journal_end(&stream->journal)->next - 1;
+    mark_acked(stream);
     return true;
 }
 
@@ -387,6 +404,7 @@ bool spool_open(const struct spool_options *options, struct spool **out, struct 
         return false;
     tell_orphans(spool);
     spool_make_reserve(spool);
+    (void)spool_trim(spool, clock_steady_ns()); /* before a server may be told of what is too old */
     *out = TAKE(spool);
     return true;
 }

@@ -11,6 +11,10 @@
 #define WINDOW_NS (60 * NS_PER_S)
 #define WINDOW_BYTES (UINT64_C(64) << 20)
 
+/* It is never longer than that: a server forgets a stream that was silent for 30 days (agent_ttl),
+ * and would take what is acknowledged for new. */
+#define WINDOW_MOST_NS (7 * 24 * 3600 * NS_PER_S)
+
 /* How often to try to have a reserve again. */
 #define RESERVE_NS (60 * NS_PER_S)
 
@@ -206,14 +210,15 @@ static bool is_past(const struct spool_stream *stream, uint64_t acked_bytes, int
                     int64_t *due_ns)
 {
     const struct segment *first = stream->journal.first;
+    bool has_acks = stream->acks >= first->acked_mark + WINDOW_ACKS;
+    int64_t past_ns = first->acked_ns + (has_acks ? WINDOW_NS : WINDOW_MOST_NS);
 
-    if (first == stream->journal.last || !is_acked(first) ||
-        stream->acks < first->acked_mark + WINDOW_ACKS)
+    if (first == stream->journal.last || !is_acked(first))
         return false;
-    if (now_ns - first->acked_ns >= WINDOW_NS || acked_bytes > WINDOW_BYTES)
+    if (now_ns >= past_ns || (has_acks && acked_bytes > WINDOW_BYTES))
         return true;
-    if (first->acked_ns + WINDOW_NS < *due_ns)
-        *due_ns = first->acked_ns + WINDOW_NS;
+    if (past_ns < *due_ns)
+        *due_ns = past_ns;
     return false;
 }
 
@@ -226,11 +231,38 @@ static uint64_t acked_bytes(const struct spool_stream *stream)
     return bytes;
 }
 
+/* Replaces the last segment by an empty one when all in it is too old to be given again. */
+static void roll_old(struct spool *spool, struct spool_stream *stream, int64_t now_ns,
+                     int64_t *due_ns)
+{
+    const struct segment *last = stream->journal.last;
+    struct rasad_error error;
+    int64_t past_ns;
+    bool may_go;
+
+    (void)pthread_mutex_lock(&spool->lock);
+    may_go = !stream->is_forsaken && is_acked(last) && last->begin.next < last->end.next;
+    past_ns = last->acked_ns + WINDOW_MOST_NS;
+    (void)pthread_mutex_unlock(&spool->lock);
+    if (!may_go)
+        return;
+    if (now_ns >= past_ns) {
+        if (journal_roll(&stream->journal, &error)) {
+            publish(spool, &stream->journal);
+            return;
+        }
+        past_ns = now_ns + RESERVE_NS; /* the disk fails */
+    }
+    if (past_ns < *due_ns)
+        *due_ns = past_ns;
+}
+
 static void trim_stream(struct spool *spool, struct spool_stream *stream, int64_t now_ns,
                         int64_t *due_ns)
 {
     bool past;
 
+    roll_old(spool, stream, now_ns, due_ns);
     do {
         struct segment *segment = NULL;
 

@@ -4,11 +4,13 @@
  * applies and when it cuts the connection is up to each test, while the client's own thread runs.
  */
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <ftw.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -743,14 +745,16 @@ static bool open_on_disk(const char *folder, const char *server, const struct lo
 
 static const char nobody[] = "127.0.0.1:1";
 
-/* A source that counts, and goes on behind what the spool has. It tells how far it has come. */
-static _Noreturn void count_on(const char *folder, const struct log *log, int tell_fd)
+/* A source that counts, and goes on behind what the spool has. It tells its standard output how far
+ * it has come. */
+static _Noreturn void count_on(const char *folder)
 {
+    const struct log log = {.fd = -1};
     struct rasad_error error;
     struct client *client;
     uint64_t place;
 
-    if (!open_on_disk(folder, nobody, log, &client))
+    if (!open_on_disk(folder, nobody, &log, &client))
         _exit(1);
     place = client_taken(client);
     for (;;) {
@@ -760,7 +764,7 @@ static _Noreturn void count_on(const char *folder, const struct log *log, int te
         if (!client_push(client, message, (size_t)length, &error))
             _exit(1);
         if (place % 7 == 0 && (!client_sync(client, -1) || client_taken(client) != place ||
-                               write(tell_fd, &place, sizeof place) != sizeof place))
+                               write(STDOUT_FILENO, &place, sizeof place) != sizeof place))
             _exit(1);
     }
 }
@@ -771,16 +775,19 @@ static int remove_one(const char *path, const struct stat *file, int kind, struc
 }
 
 /* Kills the source after it has told of so many steps; how far it had come. */
-static uint64_t kill_after(const char *folder, const struct log *log, int steps)
+static uint64_t kill_after(char *folder, int steps)
 {
+    char *arguments[] = {"test_client", "count-on", folder, NULL};
     uint64_t place = 0, last = 0;
+    posix_spawn_file_actions_t actions;
     int tell[2], status;
     pid_t child;
 
-    assert_int_equal(pipe(tell), 0);
-    child = fork();
-    if (child == 0)
-        count_on(folder, log, tell[1]);
+    assert_int_equal(pipe2(tell, O_CLOEXEC), 0);
+    assert_int_equal(posix_spawn_file_actions_init(&actions), 0);
+    assert_int_equal(posix_spawn_file_actions_adddup2(&actions, tell[1], STDOUT_FILENO), 0);
+    assert_int_equal(posix_spawn(&child, "/proc/self/exe", &actions, NULL, arguments, environ), 0);
+    (void)posix_spawn_file_actions_destroy(&actions);
     (void)close(tell[1]);
     for (int i = 0; read(tell[0], &place, sizeof place) == sizeof place; i++) {
         last = place;
@@ -805,7 +812,7 @@ static void a_source_that_is_killed_goes_on_where_the_spool_is(void **state)
 
     assert_non_null(mkdtemp(folder));
     for (int life = 0; life < 10; life++) {
-        uint64_t told = kill_after(folder, &scene.log, 3 * life);
+        uint64_t told = kill_after(folder, 3 * life);
 
         assert_true(open_on_disk(folder, nobody, &scene.log, &scene.client));
         taken = client_taken(scene.client);
@@ -986,7 +993,7 @@ static void replies_are_read_strictly(void **state)
     }
 }
 
-int main(void)
+int main(int argc, char *argv[])
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(messages_follow_the_welcome_and_acks_free_them),
@@ -1009,5 +1016,7 @@ int main(void)
         cmocka_unit_test(replies_are_read_strictly),
     };
 
+    if (argc == 3 && strcmp(argv[1], "count-on") == 0)
+        count_on(argv[2]);
     return cmocka_run_group_tests_name("client", tests, NULL, NULL);
 }

@@ -69,6 +69,8 @@ static void write_file(const char *path, const char *bytes, size_t length)
     assert_int_equal(write(fd, bytes, length), (ssize_t)length);
 }
 
+#define WEEK_NS (7 * 24 * 3600 * NS_PER_S)
+
 /* The folder of the first server's stream. */
 static const char stream_folder[] = "web-1-804a2c1f.to.mon-1_5050-ddfb4a1a";
 
@@ -303,7 +305,7 @@ static void acknowledged_messages_stay_for_two_acks_and_a_minute(void **state)
     start_ns = scene.now_ns;
     assert_true(spool_ack(scene.spool, 0, 50, scene.now_ns)); /* all of the first file */
     scene.now_ns += 90 * NS_PER_S;
-    assert_int_equal(spool_trim(scene.spool, scene.now_ns), INT64_MAX);
+    assert_int_equal(spool_trim(scene.spool, scene.now_ns), start_ns + WEEK_NS);
     assert_int_equal(first_kept(&scene), 1); /* no later acks */
     assert_true(spool_ack(scene.spool, 0, 51, scene.now_ns));
     assert_true(spool_ack(scene.spool, 0, 51, scene.now_ns)); /* the same again says nothing */
@@ -320,6 +322,44 @@ static void acknowledged_messages_stay_for_two_acks_and_a_minute(void **state)
     /* A server that is older than that is told what there is. */
     scene_welcome(&scene, 0, first_kept(&scene) - 1, 0);
     assert_int_equal(spool_counts(scene.spool).pending, 100 - (first_kept(&scene) - 1));
+    scene_free(&scene);
+}
+
+/* A server that has forgotten the stream by then would take all for new. */
+static void what_is_acknowledged_is_kept_for_a_week_at_most(void **state)
+{
+    SCOPED(seen_free) struct seen seen = {0};
+    struct scene scene;
+    struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {0}};
+    char path[512];
+
+    scene_make(&scene);
+    scene_open(&scene);
+    scene_take(&scene, 0, 5);
+    scene_welcome(&scene, 0, 0, 0);
+    scene_see(&scene, 0, &seen);
+    assert_true(spool_ack(scene.spool, 0, 5, scene.now_ns));
+    assert_int_equal(spool_trim(scene.spool, scene.now_ns), scene.now_ns + WEEK_NS);
+    assert_int_equal(first_kept(&scene), 1);
+    assert_int_equal(spool_trim(scene.spool, scene.now_ns + WEEK_NS), INT64_MAX);
+    assert_int_equal(first_kept(&scene), 6);
+    /* Likewise when nobody was there meanwhile; what isn't acknowledged stays. */
+    scene_take(&scene, 0, 5);
+    scene_see(&scene, 0, &seen);
+    assert_true(spool_ack(scene.spool, 0, 9, scene.now_ns));
+    scene_close(&scene);
+    times[1].tv_sec = time(NULL) - 8 * 24 * 3600;
+    find_file(&scene, stream_folder, 0, path);
+    assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+    scene_open(&scene);
+    assert_int_equal(first_kept(&scene), 6);
+    scene_expect(&scene, 0, 9, "10");
+    assert_true(spool_ack(scene.spool, 0, 10, scene.now_ns));
+    scene_close(&scene);
+    assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+    scene_open(&scene);
+    assert_int_equal(first_kept(&scene), 11);
+    assert_int_equal(spool_taken(scene.spool), 10);
     scene_free(&scene);
 }
 
@@ -997,6 +1037,7 @@ int main(void)
         cmocka_unit_test(what_was_ever_taken_is_counted_whatever_became_of_it),
         cmocka_unit_test(a_spool_in_memory_does_the_same),
         cmocka_unit_test(acknowledged_messages_stay_for_two_acks_and_a_minute),
+        cmocka_unit_test(what_is_acknowledged_is_kept_for_a_week_at_most),
         cmocka_unit_test(what_was_added_behind_an_ack_waits_for_its_own),
         cmocka_unit_test(the_window_gives_way_to_what_is_new),
         cmocka_unit_test(acks_are_noted_for_the_next_start),
