@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/planted.h"
 #include "base/scoped.h"
 #include "base/utf8.h"
 
@@ -129,6 +130,8 @@ static void fence(struct connection *connection, struct connection_context *cont
 {
     struct connection *older = stream->connection;
 
+    if (planted_bug("no-fencing"))
+        older = NULL;
     if (older != NULL && older != connection) {
         assert(older->shard == context->shard); /* an agent's streams are all in its shard */
         older->stream = NULL;
@@ -151,7 +154,8 @@ static void pass_hole(struct agents *agents, struct stream *stream, uint64_t to,
 /* What of a stream may be acknowledged. */
 static uint64_t safe_number(const struct agents *agents, const struct stream *stream)
 {
-    return agents->keeps_marks ? stream->committed : stream->applied;
+    return agents->keeps_marks && !planted_bug("ack-before-commit") ? stream->committed
+                                                                      : stream->applied;
 }
 
 static bool take_stream(struct connection *connection, struct connection_context *context,

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/planted.h"
 #include "base/scoped.h"
 #include "connection.h"
 #include "crash.h"
@@ -342,9 +343,11 @@ static bool bring_stream(void *context, const struct record_stream *record,
 
     if (stream == NULL)
         return rasad_fail_memory(error);
-    stream->applied = record->applied;
-    stream->committed = record->applied;
-    stream->chain = record->chain;
+    if (!planted_bug("applied-not-restored")) {
+        stream->applied = record->applied;
+        stream->committed = record->applied;
+        stream->chain = record->chain;
+    }
     stream->last_used_ns = used_ns > least_ns ? used_ns : least_ns;
     atomic_store(&agent->named, true);
     gone_ns = atomic_load(&agent->gone_since_ns);

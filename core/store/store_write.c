@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
+#include "base/planted.h"
 #include "base/scoped.h"
 #include "series.h"
 #include "store/store_inside.h"
@@ -252,29 +252,49 @@ static int put_commit(struct writing *writing, MDB_txn *txn)
     return mdb_put(txn, writing->store->about, &key, &value, 0);
 }
 
-static int put_all(struct writing *writing, MDB_txn *txn)
+static int put_states(struct writing *writing, MDB_txn *txn)
 {
     int why = put_layouts(writing, txn);
 
-    if (why == 0)
-        why = put_all_series(writing, txn);
-    if (why == 0)
-        why = put_all_marks(writing, txn);
+    return why != 0 ? why : put_all_series(writing, txn);
+}
+
+static int put_numbers(struct writing *writing, MDB_txn *txn)
+{
+    int why = put_all_marks(writing, txn);
+
     return why != 0 ? why : put_commit(writing, txn);
 }
 
-static int write_once(struct writing *writing)
+static int put_all(struct writing *writing, MDB_txn *txn)
+{
+    int why = put_states(writing, txn);
+
+    return why != 0 ? why : put_numbers(writing, txn);
+}
+
+static int transact(struct writing *writing, int (*put)(struct writing *writing, MDB_txn *txn))
 {
     MDB_txn *txn;
     int why = mdb_txn_begin(writing->store->env, NULL, 0, &txn);
 
     if (why != 0)
         return why;
-    why = put_all(writing, txn);
+    why = put(writing, txn);
     if (why == 0)
         return mdb_txn_commit(txn);
     mdb_txn_abort(txn);
     return why;
+}
+
+static int write_once(struct writing *writing)
+{
+    int why;
+
+    if (!planted_bug("marks-in-second-transaction"))
+        return transact(writing, put_all);
+    why = transact(writing, put_states);
+    return why != 0 ? why : transact(writing, put_numbers);
 }
 
 /* ---- The whole ----------------------------------------------------------------------------- */
