@@ -74,6 +74,7 @@ bool spool_hello(struct spool *spool, size_t server, struct spool_hello *hello)
     for (size_t i = 0; i < SEGMENT_STREAM_BYTES; i++)
         (void)snprintf(hello->stream + 2 * i, 3, "%02x", stream->journal.stream[i]);
     hello->first = journal_first(&stream->journal);
+    stream->hello_first = hello->first;
     hello->chain = stream->journal.first->begin.chain;
     is_ready = !stream->is_forsaken;
     (void)pthread_mutex_unlock(&spool->lock);
@@ -93,7 +94,8 @@ static bool find_place(struct spool_stream *stream, uint64_t applied, const uint
                rasad_fail(error, "the server has another chain at message %" PRIu64, applied);
     case JOURNAL_IN_HOLE:
         return true;
-    case JOURNAL_GONE:
+    case JOURNAL_GONE: /* if it was let go of since the hello, the next one says so */
+        *is_foreign = applied + 1 < stream->hello_first;
         return rasad_fail(
             error, "the server wants message %" PRIu64 " and %" PRIu64 " is the first there is",
             applied + 1, journal_first(&stream->journal));
@@ -107,17 +109,20 @@ static bool find_place(struct spool_stream *stream, uint64_t applied, const uint
                       journal_end(&stream->journal)->next - 1);
 }
 
-/* Marks which segments the server has whole, from now on, or not any more. */
+/* Marks which segments the server has whole, from now on, or not any more. If it has come back
+ * older, the acks of before say nothing of how far it may fall again. */
 static void set_acked(struct spool *spool, struct spool_stream *stream, uint64_t acked,
                       int64_t now_ns)
 {
+    bool has_fallen = acked < stream->acked;
+
     spool->acked_total += (int64_t)(acked - stream->acked);
     stream->acks += acked > stream->acked;
     stream->acked = acked;
     for (struct segment *s = stream->journal.first; s != NULL; s = s->next) {
         if (s->end.next - 1 > acked) {
             s->acked_next = 0;
-        } else if (s->acked_next != s->end.next) {
+        } else if (has_fallen || s->acked_next != s->end.next) {
             s->acked_next = s->end.next;
             s->acked_ns = now_ns;
             s->acked_mark = stream->acks;

@@ -14,11 +14,12 @@
 struct spool_stream {
     char *server; /* owned */
     struct journal journal;
-    bool is_orphan;   /* of a server that isn't in use any more: kept, and nothing else */
-    bool is_forsaken; /* to be replaced: the server's stream is another one */
-    uint64_t acked;   /* the server has all up to this number on disk */
-    uint64_t acks;    /* that came and brought something */
-    uint64_t sent;    /* the highest number that the server may have been given */
+    bool is_orphan;       /* of a server that isn't in use any more: kept, and nothing else */
+    bool is_forsaken;     /* to be replaced: the server's stream is another one */
+    uint64_t acked;       /* the server has all up to this number on disk */
+    uint64_t acks;        /* that came and brought something */
+    uint64_t sent;        /* the highest number that the server may have been given */
+    uint64_t hello_first; /* what the last hello said is the oldest message that there is */
     struct journal_reader reader; /* what it is given next; number 0 without a connection */
 };
 

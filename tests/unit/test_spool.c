@@ -325,6 +325,61 @@ static void acknowledged_messages_stay_for_two_acks_and_a_minute(void **state)
     scene_free(&scene);
 }
 
+/* What a hello offers may be let go of before the answer; a server that wants it must be told anew,
+ * and not be taken for somebody else's. */
+static void what_goes_between_hello_and_welcome_is_told_by_the_next_hello(void **state)
+{
+    SCOPED(seen_free) struct seen seen = {0};
+    struct scene scene;
+    struct spool_hello before, hello;
+    struct rasad_error error;
+
+    scene_make(&scene);
+    scene.options.max_bytes = 256 << 10;
+    scene_open(&scene);
+    fill_stream(&scene, 100);
+    scene_welcome(&scene, 0, 0, 0);
+    scene_see(&scene, 0, &seen);
+    for (uint64_t i = 50; i <= 52; i++)
+        assert_true(spool_ack(scene.spool, 0, i, scene.now_ns));
+    spool_hang_up(scene.spool, 0);
+    assert_true(spool_hello(scene.spool, 0, &before));
+    assert_int_equal(before.first, 1);
+    (void)spool_trim(scene.spool, scene.now_ns + 60 * NS_PER_S);
+    assert_int_equal(count_files(&scene, stream_folder), 3);
+    assert_false(spool_welcome(scene.spool, 0, 0, 0, NULL, scene.now_ns, &error));
+    assert_true(spool_hello(scene.spool, 0, &hello)); /* not forsaken */
+    assert_string_equal(hello.stream, before.stream);
+    assert_true(hello.first > 1);
+    scene_free(&scene);
+}
+
+/* A server that came back older may do so again, and acks of before don't say otherwise. */
+static void acks_before_a_fall_do_not_count_for_the_window(void **state)
+{
+    SCOPED(seen_free) struct seen seen = {0};
+    SCOPED(seen_free) struct seen again = {0};
+    struct scene scene;
+
+    scene_make(&scene);
+    scene.options.max_bytes = 256 << 10;
+    scene_open(&scene);
+    fill_stream(&scene, 100);
+    scene_welcome(&scene, 0, 0, 0);
+    scene_see(&scene, 0, &seen);
+    for (uint64_t i = 50; i <= 52; i++)
+        assert_true(spool_ack(scene.spool, 0, i, scene.now_ns));
+    scene_welcome(&scene, 0, 50, 50); /* it has lost two commits */
+    scene_see(&scene, 0, &again);
+    assert_true(spool_ack(scene.spool, 0, 51, scene.now_ns));
+    (void)spool_trim(scene.spool, scene.now_ns + 60 * NS_PER_S);
+    assert_int_equal(first_kept(&scene), 1);
+    assert_true(spool_ack(scene.spool, 0, 52, scene.now_ns));
+    (void)spool_trim(scene.spool, scene.now_ns + 120 * NS_PER_S);
+    assert_true(first_kept(&scene) > 1);
+    scene_free(&scene);
+}
+
 /* A server that has forgotten the stream by then would take all for new. */
 static void what_is_acknowledged_is_kept_for_a_week_at_most(void **state)
 {
@@ -1037,6 +1092,8 @@ int main(void)
         cmocka_unit_test(what_was_ever_taken_is_counted_whatever_became_of_it),
         cmocka_unit_test(a_spool_in_memory_does_the_same),
         cmocka_unit_test(acknowledged_messages_stay_for_two_acks_and_a_minute),
+        cmocka_unit_test(what_goes_between_hello_and_welcome_is_told_by_the_next_hello),
+        cmocka_unit_test(acks_before_a_fall_do_not_count_for_the_window),
         cmocka_unit_test(what_is_acknowledged_is_kept_for_a_week_at_most),
         cmocka_unit_test(what_was_added_behind_an_ack_waits_for_its_own),
         cmocka_unit_test(the_window_gives_way_to_what_is_new),
