@@ -11,6 +11,7 @@ set(RASAD_SANITIZE "" CACHE STRING "Sanitizers for everything: address,undefined
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
 pkg_check_modules(jsonc REQUIRED IMPORTED_TARGET json-c)
+pkg_check_modules(lmdb REQUIRED IMPORTED_TARGET lmdb)
 pkg_check_modules(confuse REQUIRED IMPORTED_TARGET libconfuse)
 pkg_check_modules(microhttpd REQUIRED IMPORTED_TARGET libmicrohttpd)
 pkg_check_modules(seccomp REQUIRED IMPORTED_TARGET libseccomp)
