@@ -11,14 +11,10 @@
 #include <unistd.h>
 
 static char folder[PATH_MAX];
-static size_t folder_length;
 
 bool place_set_folder(const char *path)
 {
-    if (realpath(path, folder) == NULL)
-        return false;
-    folder_length = strlen(folder);
-    return true;
+    return realpath(path, folder) != NULL;
 }
 
 const char *place_folder(void)
@@ -26,19 +22,19 @@ const char *place_folder(void)
     return folder;
 }
 
-static bool lies_inside(int descriptor)
+bool place_is_below(int descriptor, const char *below)
 {
+    size_t most = strlen(below);
     char link[64];
     char path[PATH_MAX];
     ssize_t length;
 
     snprintf(link, sizeof link, "/proc/self/fd/%d", descriptor);
     length = readlink(link, path, sizeof path - 1);
-    if (folder_length == 0 || length < (ssize_t)folder_length)
+    if (most == 0 || length < (ssize_t)most)
         return false;
     path[length] = '\0';
-    return memcmp(path, folder, folder_length) == 0 &&
-           (path[folder_length] == '/' || path[folder_length] == '\0');
+    return memcmp(path, below, most) == 0 && (path[most] == '/' || path[most] == '\0');
 }
 
 /* Splits "a/b/" into "a" and "b"; false for what has no name of its own (".", "..", "/"). */
@@ -60,18 +56,40 @@ static bool split(const char *path, char parent[PATH_MAX], char name[256])
     return strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
 }
 
-bool place_find(int at, const char *path, struct place *place)
+/* Opens the folder that holds the path's name, if it lies below. */
+static int open_parent(int at, const char *path, const char *below, char name[256])
 {
     char parent[PATH_MAX];
+    int descriptor;
+
+    if (path == NULL || !split(path, parent, name))
+        return -1;
+    descriptor = (int)syscall(SYS_openat, at, parent, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (descriptor >= 0 && !place_is_below(descriptor, below)) {
+        syscall(SYS_close, descriptor);
+        return -1;
+    }
+    return descriptor;
+}
+
+bool place_path_is_below(int at, const char *path, const char *below)
+{
+    char name[256];
+    int parent = open_parent(at, path, below, name);
+
+    if (parent >= 0)
+        syscall(SYS_close, parent);
+    return parent >= 0;
+}
+
+bool place_find(int at, const char *path, struct place *place)
+{
     struct stat status;
 
-    place->parent = -1;
-    if (path == NULL || !split(path, parent, place->name))
-        return false;
-    place->parent = (int)syscall(SYS_openat, at, parent, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    place->parent = open_parent(at, path, folder, place->name);
     if (place->parent < 0)
         return false;
-    if (!lies_inside(place->parent) || fstat(place->parent, &status) != 0) {
+    if (fstat(place->parent, &status) != 0) {
         place_close(place);
         return false;
     }
@@ -100,7 +118,8 @@ bool place_of(int descriptor, uint64_t *file)
     struct stat status;
 
     if (descriptor < 0 || fstat(descriptor, &status) != 0 ||
-        (!S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode)) || !lies_inside(descriptor))
+        (!S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode)) ||
+        !place_is_below(descriptor, folder))
         return false;
     *file = status.st_ino;
     return true;

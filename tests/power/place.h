@@ -29,3 +29,7 @@ uint64_t place_file(const struct place *place);
 
 /* Whether the descriptor is a file or a folder in the folder; its number. */
 bool place_of(int descriptor, uint64_t *file);
+
+/* The same questions about any folder, and no matter what the descriptor is. */
+bool place_is_below(int descriptor, const char *below);
+bool place_path_is_below(int at, const char *path, const char *below);
