@@ -435,6 +435,7 @@ static int run(void)
     size_t taken = 0;
     unsigned long tried = 0;
     unsigned differences = 0;
+    bool good;
 
     read_log(&log);
     if (options.show) {
@@ -453,10 +454,12 @@ static int run(void)
     if (options.live != NULL)
         differences = disk_compare(disk, options.live);
     tell_result(&log, disk, tried);
-    if (differences > 0 || (disk_is_odd(disk) && !options.odd_is_fine))
-        return 2;
+    good = differences == 0 && (options.odd_is_fine || !disk_is_odd(disk));
     disk_free(disk);
     free(cuts);
+    free(log.starts);
+    if (!good)
+        return 2;
     return failed > 0;
 }
 
