@@ -16,7 +16,6 @@ pkg_check_modules(confuse REQUIRED IMPORTED_TARGET libconfuse)
 pkg_check_modules(microhttpd REQUIRED IMPORTED_TARGET libmicrohttpd)
 pkg_check_modules(seccomp REQUIRED IMPORTED_TARGET libseccomp)
 pkg_check_modules(xxhash REQUIRED IMPORTED_TARGET libxxhash)
-pkg_check_modules(lmdb REQUIRED IMPORTED_TARGET lmdb)
 
 # Where things lie once installed, relative to the prefix. The build folder has the same layout, so
 # that programs find their modules in both by their own place (base/install.h).

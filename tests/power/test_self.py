@@ -2,12 +2,13 @@
 """That the tools have teeth: each planted mistake is found, and nothing is found without one."""
 import re
 import signal
+import struct
 import subprocess
 import time
 from collections import Counter
 
 import pytest
-from power import TOOLS, Recording
+from power import MAGIC, TOOLS, Recording
 
 LOST, INCONSISTENT, UNUSABLE = 3, 4, 5
 TRIAL = TOOLS / "trial"
@@ -201,7 +202,10 @@ def test_what_goes_unrecorded_is_noticed(recording, text, complaint):
 def test_the_driver_adds_notes(recording):
     recording.note("before the start")
     script(recording, "os.mkdir('a')")
+    with open(recording.log, "ab") as log:  # what a process killed in the middle of an entry leaves
+        log.write(struct.pack("=II", MAGIC, 500) + b"torn")
     recording.note("after the end 1")
     seen = set()
-    recording.images(50, lambda folder, note, notes: seen.add((note, str(notes))))
+    found = recording.images(50, lambda folder, note, notes: seen.add((note, str(notes))))
+    assert " torn=12" in found.text
     assert {note for note, _ in seen} == {"before the start", "after the end 1"}
