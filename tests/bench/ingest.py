@@ -23,6 +23,8 @@ import time
 import urllib.request
 from pathlib import Path
 
+from marks import write_between_marks
+
 HERE = Path(__file__).resolve().parent
 CONNECTIONS = (1, 8)
 ROUNDS = 5  # of which the best counts
@@ -243,17 +245,6 @@ def machine():
     return f"{os.cpu_count()} cores, {platform.machine()}, {system}, build/release (gcc -O2)"
 
 
-def write_between_marks(path, lines):
-    mark = "<!-- bench ingest: %s -->"
-    text = path.read_text()
-    head, _, rest = text.partition(mark % "begin")
-    _, found, tail = rest.partition(mark % "end")
-    if not found:
-        raise SystemExit(f"{path} lacks the marks {mark % 'begin'} and {mark % 'end'}")
-    body = "\n".join([mark % "begin", *lines, mark % "end"])
-    path.write_text(head + body + tail)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", default="build/release", help="the folder of the release build")
@@ -270,7 +261,7 @@ def main():
              *comparison_table(compared), "", *sweep_table(swept)]
     print("\n".join(lines))
     if arguments.write:
-        write_between_marks(arguments.write, lines)
+        write_between_marks(arguments.write, "ingest", lines)
 
 
 if __name__ == "__main__":

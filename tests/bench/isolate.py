@@ -13,6 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from marks import write_between_marks
+
 PLUGINS = ("counter", "gauge", "histogram", "summary")
 BATCHES = (1, 16, 256)
 
@@ -48,17 +50,6 @@ def machine():
     return f"{os.cpu_count()} cores, {platform.machine()}, {system}, build/release (gcc -O2)"
 
 
-def write_between_marks(path, lines):
-    mark = "<!-- bench isolate: %s -->"
-    text = path.read_text()
-    head, _, rest = text.partition(mark % "begin")
-    _, found, tail = rest.partition(mark % "end")
-    if not found:
-        raise SystemExit(f"{path} lacks the marks {mark % 'begin'} and {mark % 'end'}")
-    body = "\n".join([mark % "begin", *lines, mark % "end"])
-    path.write_text(head + body + tail)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", default="build/release", help="the folder of the release build")
@@ -69,7 +60,7 @@ def main():
              "over 64 series.", "", *table(measure(Path(arguments.build).resolve()))]
     print("\n".join(lines))
     if arguments.write:
-        write_between_marks(arguments.write, lines)
+        write_between_marks(arguments.write, "isolate", lines)
 
 
 if __name__ == "__main__":
