@@ -41,15 +41,17 @@ static void make_label(const char *name, char label[LABEL_LENGTH])
     (void)snprintf(label + shown, LABEL_LENGTH - shown, "-%08" PRIx32, crc32c(0, name, length));
 }
 
-/* Makes one folder, if it isn't there, and has its name on the disk; where the folder above can't
- * be opened, that is left to whoever made it. */
-static bool make_folder(const char *path, mode_t mode, struct rasad_error *error)
+/* Makes one folder, if it isn't there. If it is to be synced, its name is on the disk; but where
+ * the folder above can't be opened, that is left to whoever made it. */
+static bool make_folder(const char *path, mode_t mode, bool is_synced, struct rasad_error *error)
 {
     SCOPED(text_free) struct text above = {0};
     SCOPED(close_at) int fd = -1;
 
     if (mkdir(path, mode) != 0 && errno != EEXIST && errno != EISDIR)
         return rasad_fail(error, "%s: cannot make the folder: %s", path, strerror(errno));
+    if (!is_synced)
+        return true;
     text_printf(&above, "%s/..", path);
     fd = open(text_end(&above), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd >= 0)
@@ -58,7 +60,7 @@ static bool make_folder(const char *path, mode_t mode, struct rasad_error *error
 }
 
 /* Makes the folder and those above it. */
-static bool make_folders(const char *path, struct rasad_error *error)
+static bool make_folders(const char *path, bool is_synced, struct rasad_error *error)
 {
     SCOPED(free_at) char *partial = strdup(path);
 
@@ -66,11 +68,11 @@ static bool make_folders(const char *path, struct rasad_error *error)
         return rasad_fail_memory(error);
     for (char *slash = strchr(partial + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
-        if (access(partial, F_OK) != 0 && !make_folder(partial, 0755, error))
+        if (access(partial, F_OK) != 0 && !make_folder(partial, 0755, is_synced, error))
             return false;
         *slash = '/';
     }
-    return make_folder(partial, 0700, error);
+    return make_folder(partial, 0700, is_synced, error);
 }
 
 static bool open_folder(struct spool *spool, const char *path, struct rasad_error *error)
@@ -78,7 +80,7 @@ static bool open_folder(struct spool *spool, const char *path, struct rasad_erro
     spool->path = strdup(path);
     if (spool->path == NULL)
         return rasad_fail_memory(error);
-    if (!make_folders(path, error))
+    if (!make_folders(path, spool->sync == SPOOL_SYNC_DISK, error))
         return false;
     spool->folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     return spool->folder >= 0 ||

@@ -35,9 +35,12 @@ struct scene {
 
 static const char *const scene_servers[] = {SERVER, OTHER};
 
+/* In memory if possible: thousands of spools are made, and a busy disk would hold them up. */
 static inline void scene_make(struct scene *scene)
 {
-    *scene = (struct scene){.folder = "/tmp/rasad-spool-XXXXXX", .now_ns = NS_PER_S};
+    *scene = (struct scene){.now_ns = NS_PER_S};
+    (void)snprintf(scene->folder, sizeof scene->folder, "%s/rasad-spool-XXXXXX",
+                   access("/dev/shm", W_OK | X_OK) == 0 ? "/dev/shm" : "/tmp");
     assert_non_null(mkdtemp(scene->folder));
     scene->log = (struct log){.fd = memfd_create("log", MFD_CLOEXEC)};
     scene->options = (struct spool_options){.folder = scene->folder,
