@@ -34,7 +34,7 @@ struct agent {
     _Atomic uint64_t messages;    /* taken, refused ones too */
     _Atomic uint64_t refused;     /* samples and messages */
     _Atomic uint64_t dropped;     /* numbers that never came */
-    _Atomic uint64_t forks;       /* times that a sender had another chain than we */
+    _Atomic uint64_t forks;       /* times that a sender's stream was not the one known of it */
     char *address; /* of the newest connection; under the directory's lock; NULL: its name is it */
     uint32_t length;
     char name[]; /* NUL-terminated UTF-8 without control characters */
@@ -52,6 +52,8 @@ struct stream {
     bool is_gone;                  /* out of the table; the next cut says so */
     struct stream *next_dirty;
     int64_t last_used_ns; /* steady */
+    /* Of the processes that had it, the last one and the one before; 0: none that is known. */
+    uint32_t instance, former_instance;
     unsigned char id[16];
 };
 

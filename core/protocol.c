@@ -10,6 +10,7 @@
 #include "base/planted.h"
 #include "base/scoped.h"
 #include "base/utf8.h"
+#include "hash.h"
 
 #define MAX_AGENT_NAME 255
 #define MAX_PING 256
@@ -20,8 +21,9 @@ struct hello {
     size_t agent_length;
     bool has_stream, has_first, has_chain;
     unsigned char stream[16];
-    uint64_t first; /* the oldest message that the sender still has */
-    uint32_t chain; /* before it */
+    uint64_t first;    /* the oldest message that the sender still has */
+    uint32_t chain;    /* before it */
+    uint32_t instance; /* a hash of it; 0 if there is none */
 };
 
 /* Misuse of the protocol: the sender is told, and the connection ends. */
@@ -97,6 +99,15 @@ static bool is_agent_name(const char *name, size_t length)
     return true;
 }
 
+/* What tells a sender's processes apart; never 0. */
+static uint32_t hash_instance(json_object *json)
+{
+    const char *text = json_object_get_string(json);
+    uint32_t hash = text != NULL ? hash_bytes(text, strlen(text)) : 0;
+
+    return hash != 0 ? hash : 1;
+}
+
 /* Reads what a hello says; on false the text tells what is wrong with it. */
 static bool read_hello(json_object *json, struct hello *hello, const char **wrong)
 {
@@ -119,6 +130,8 @@ static bool read_hello(json_object *json, struct hello *hello, const char **wron
     hello->has_first = json_object_object_get_ex(json, "first", &member);
     if (hello->has_first && !read_message_number(member, 1, &hello->first))
         return false;
+    if (json_object_object_get_ex(json, "instance", &member))
+        hello->instance = hash_instance(member);
     *wrong = "chain must be 8 lower-case hexadecimal digits";
     hello->has_chain = json_object_object_get_ex(json, "chain", &member);
     return !hello->has_chain || read_chain(member, &hello->chain);
@@ -155,7 +168,30 @@ static void pass_hole(struct agents *agents, struct stream *stream, uint64_t to,
 static uint64_t safe_number(const struct agents *agents, const struct stream *stream)
 {
     return agents->keeps_marks && !planted_bug("ack-before-commit") ? stream->committed
-                                                                      : stream->applied;
+                                                                    : stream->applied;
+}
+
+/*
+ * A process that ended never comes back: if the one before the last says hello, both live, with one
+ * spool or a copy of it. What they send under one number may be the same bytes, which no chain
+ * tells.
+ */
+static void note_instance(const struct connection *connection,
+                          const struct connection_context *context, struct stream *stream,
+                          uint32_t instance)
+{
+    if (instance == 0 || instance == stream->instance)
+        return;
+    if (instance == stream->former_instance) {
+        (void)atomic_fetch_add_explicit(&stream->agent->forks, 1, memory_order_relaxed);
+        log_warning(context->ingest->log,
+                    "two processes send one stream (was a machine, or its spool, copied? begin a "
+                    "new spool on one of them)",
+                    log_text("agent", stream->agent->name),
+                    log_text("address", connection->address));
+    }
+    stream->former_instance = stream->instance;
+    stream->instance = instance;
 }
 
 static bool take_stream(struct connection *connection, struct connection_context *context,
@@ -166,6 +202,7 @@ static bool take_stream(struct connection *connection, struct connection_context
     if (stream == NULL)
         return false;
     fence(connection, context, stream);
+    note_instance(connection, context, stream, hello->instance);
     if (hello->has_first && hello->first - 1 > stream->applied)
         pass_hole(context->agents, stream, hello->first - 1, hello->chain);
     else if (hello->has_first && hello->has_chain && hello->first - 1 == stream->applied &&
