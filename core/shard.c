@@ -333,11 +333,14 @@ static uint64_t most_unsettled(const struct shard *shard)
 /* Says so if there is something for the next cut. */
 static void note_news(struct shard *shard)
 {
-    bool is_urgent = unsettled(shard) > most_unsettled(shard) / 2;
+    bool is_urgent;
 
-    if (shard->common->note == NULL || (shard->has_noted && (!is_urgent || shard->has_hurried)))
+    if (shard->ingest.store.dirty_count == 0 && shard->agents.dirty_count == 0) {
+        shard->context.bytes_read = 0; /* they have changed nothing that must come to the disk */
         return;
-    if (shard->ingest.store.dirty_count == 0 && shard->agents.dirty_count == 0)
+    }
+    is_urgent = unsettled(shard) > most_unsettled(shard) / 2;
+    if (shard->common->note == NULL || (shard->has_noted && (!is_urgent || shard->has_hurried)))
         return;
     shard->has_noted = true;
     shard->has_hurried |= is_urgent;

@@ -269,6 +269,14 @@ def test_a_forgotten_stream_is_forgotten_on_disk(rasadd, connect):
     assert forgotten()
 
 
+def test_bytes_that_change_nothing_hold_nobody_up(rasadd, connect):
+    server = rasadd("threads = 1" + CONF)
+    client = connect(server)
+    client.hello("w", STREAM)
+    client.send(b" " * (70 << 20)).ping()  # more than may be read and not be on disk
+    client.send({"C": 1}).wait_ack(1)
+
+
 # ---- What is not used --------------------------------------------------------------------------
 
 def digest(path):
