@@ -196,6 +196,13 @@ static void hand_over(struct shard *shard, struct connection *connection)
     shard_give(&shard->common->shards[connection->shard], connection);
 }
 
+/* Whether its sender, who has said all, has heard all: its last ack comes with the next commit. */
+static bool has_heard_all(const struct connection *connection)
+{
+    return connection->out.length == 0 &&
+           (connection->stream == NULL || connection->acknowledged >= connection->stream->applied);
+}
+
 /* What becomes of a connection after its bytes were taken. */
 static void settle(struct shard *shard, struct connection *connection,
                    enum connection_status status)
@@ -208,7 +215,7 @@ static void settle(struct shard *shard, struct connection *connection,
     if (status == CONNECTION_ENDS) {
         status = connection_flush(connection);
         connection->ending = true;
-        if (status == CONNECTION_GOES_ON && connection->out.length == 0) { /* all is said */
+        if (status == CONNECTION_GOES_ON && has_heard_all(connection)) {
             connection_say_goodbye(connection);
             status = CONNECTION_BROKEN;
         }
@@ -243,10 +250,11 @@ static void take_marks(struct shard *shard, struct marks *marks)
         struct stream *stream = agents_take_mark(&shard->agents, &marks->at[i]);
         struct connection *connection = stream != NULL ? stream->connection : NULL;
 
-        if (connection == NULL || connection->ending)
+        if (connection == NULL)
             continue;
         protocol_acknowledge(connection, &shard->context);
-        settle(shard, connection, connection_flush(connection));
+        settle(shard, connection,
+               connection->ending ? CONNECTION_ENDS : connection_flush(connection));
     }
     shard->unsettled_bytes -= marks->bytes;
     free(marks);
@@ -386,7 +394,7 @@ static void take_event(struct shard *shard, const struct epoll_event *event)
     }
     if ((event->events & EPOLLOUT) != 0) {
         status = connection_flush(connection);
-        if (connection->ending && connection->out.length == 0)
+        if (connection->ending && has_heard_all(connection))
             status = CONNECTION_BROKEN;
     }
     if (status == CONNECTION_GOES_ON && !connection->ending &&

@@ -74,6 +74,23 @@ def test_acks_that_came_too_late_for_a_stop_are_sent_before_the_goodbye(rasadd, 
     assert server.scrape().value("C_total", agent="web-1") == 2
 
 
+@pytest.mark.parametrize("goodbye", [b"", b"!DISCONNECT"])
+def test_who_says_goodbye_hears_the_last_ack(rasadd, connect, goodbye):
+    server = rasadd(CONF)
+    client = connect(server)
+    client.hello("web-1", STREAM)
+    client.send({"C": 1}, {"C": 1}, goodbye)
+    assert client.end()[-1] == {"@ack": 2}
+
+
+def connect_from(connect, server, port):
+    """A client at this port; None while somebody else has it."""
+    try:
+        return connect(server, source_port=port)
+    except OSError:
+        return None
+
+
 def test_an_unnamed_sender_goes_on_where_its_address_was(rasadd, connect):
     server = rasadd(CONF)
     client = connect(server)
@@ -82,7 +99,7 @@ def test_an_unnamed_sender_goes_on_where_its_address_was(rasadd, connect):
     client.reset()  # so that its port is free again at once
     server.restart(signal.SIGTERM)
     assert server.scrape().value("C_total", agent=client.agent) == 5
-    again = connect(server, source_port=client.port)
+    again = until(lambda: connect_from(connect, server, client.port), "its port is free again")
     again.send({"C": 2}).ping()
     server.wait_for("C_total", equals=7, agent=client.agent)
 
