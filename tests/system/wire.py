@@ -61,19 +61,19 @@ def until(question, what, deadline_s=DEADLINE_S):
 class Client:
     """One connection to a server's agent port."""
 
-    def __init__(self, server, receive_buffer=None, source_port=0):
+    def __init__(self, server, receive_buffer=None, source_port=0, source="127.0.0.1"):
         self.socket = socket.socket()
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        if source_port:
+        if source_port or source != "127.0.0.1":
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self.socket.bind(("127.0.0.1", source_port))
+            self.socket.bind((source, source_port))
         self.socket.settimeout(DEADLINE_S)
         self.socket.connect(("127.0.0.1", server.port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.server_port = server.port
         self.port = self.socket.getsockname()[1]
-        self.agent = f"127.0.0.1:{self.port}"  # how an unnamed sender's series are labelled
+        self.agent = f"{source}:{self.port}"  # how an unnamed sender's series are labelled
         self.received = b""
         self.pings = 0
 
