@@ -51,7 +51,7 @@ struct sender connection_sender(struct connection *connection)
 void connection_begin(struct connection *connection, struct connection_context *context)
 {
     connection->shard = context->shard;
-    if (connection->counts_as_agent)
+    if (connection->counts_as_agent || connection->agent != NULL)
         return; /* a handover: it was counted where it came in */
     connection->counts_as_agent = true;
     (void)atomic_fetch_add_explicit(context->agent_count, 1, memory_order_relaxed);

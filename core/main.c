@@ -14,6 +14,9 @@
 #include "base/scoped.h"
 #include "base/standard.h"
 #include "conf/conf.h"
+#include "handover/durable.h"
+#include "handover/handover.h"
+#include "handover/program.h"
 #include "probe.h"
 #include "server.h"
 
@@ -28,7 +31,9 @@ static const char usage[] = "usage: rasadd [-c FILE] [-t | -T] [-v]\n"
 struct arguments {
     const char *conf;
     bool test, print, verbose;
-    bool done; /* all is said: exit with `status` */
+    const char *handover; /* the descriptor of one that is ours; NULL: none */
+    const char *check;    /* the descriptor of one that is only looked at */
+    bool done;            /* all is said: exit with `status` */
     int status;
 };
 
@@ -48,6 +53,9 @@ static struct arguments read_arguments(int argc, char *argv[])
         {"verbose", no_argument, NULL, 'v'},
         {"version", no_argument, NULL, 'V'},
         {"help", no_argument, NULL, 'h'},
+        /* Not for people: the server says these to the program that takes its place. */
+        {"handover", required_argument, NULL, 'H'},
+        {"check-handover", required_argument, NULL, 'K'},
         {NULL, 0, NULL, 0},
     };
     struct arguments arguments = {0};
@@ -66,6 +74,12 @@ static struct arguments read_arguments(int argc, char *argv[])
             break;
         case 'v':
             arguments.verbose = true;
+            break;
+        case 'H':
+            arguments.handover = optarg;
+            break;
+        case 'K':
+            arguments.check = optarg;
             break;
         case 'V':
             (void)puts("rasadd " RASAD_VERSION);
@@ -120,8 +134,41 @@ static int print_conf(const struct conf *conf)
     return out.failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
+/* The answer to the server whose place we are to take: whether we could. */
+static int check_handover(const char *fd, const struct conf *conf)
+{
+    struct rasad_error error = {""};
+
+    if (!handover_is_readable(atoi(fd), &error) || !durable_is_readable(conf, &error)) {
+        (void)fprintf(stderr, "%s\n", error.text);
+        return EXIT_FAILURE;
+    }
+    (void)puts(PROGRAM_ANSWER " " RASAD_VERSION);
+    return EXIT_SUCCESS;
+}
+
+/*
+ * What the image before us left, NULL if there was none. If it can't be read, its descriptors are
+ * closed, and so agents resume and nothing is lost; which ones they are nobody knows any more.
+ */
+static struct handover_received *take_handover(const char *fd, struct rasad_error *error)
+{
+    struct handover_received *received = NULL;
+
+    if (fd != NULL && !handover_take(atoi(fd), &received, error))
+        (void)close_range(STDERR_FILENO + 1, ~0U, 0);
+    if (received != NULL)
+        handover_reap(received);
+    return received;
+}
+
+static void origin_end(struct server_origin *origin)
+{
+    handover_close(origin->received);
+}
+
 /* Owns the conf. */
-static int serve(struct conf *conf, bool verbose)
+static int serve(struct conf *conf, bool verbose, struct server_origin *origin, const char *damage)
 {
     _Atomic uint64_t lost_lines = 0;
     struct log log = log_make(STDERR_FILENO, &lost_lines);
@@ -132,7 +179,14 @@ static int serve(struct conf *conf, bool verbose)
     log_info(&log, "starting", log_text("version", RASAD_VERSION),
              log_number("metrics", (int64_t)conf->metric_count),
              log_number("plugins", (int64_t)conf->shelf.count));
-    fine = server_open(&server, conf, &log, verbose, &error) && server_run(&server, &error);
+    if (damage[0] != '\0')
+        log_warning(&log, "connections were not taken over, their agents will resume",
+                    log_text("reason", damage));
+    fine = server_open(&server, conf, &log, verbose, origin, &error);
+    if (fine && origin->received != NULL)
+        handover_finish(origin->received, &server);
+    handover_close(TAKE(origin->received));
+    fine = fine && server_run(&server, &error);
     server_close(&server);
     if (!fine)
         log_error(&log, "the server ends", log_text("reason", error.text));
@@ -144,17 +198,24 @@ int main(int argc, char *argv[])
     struct arguments arguments;
     SCOPED(text_free) struct text report = {0};
     SCOPED(conf_free_at) struct conf *conf = NULL;
+    SCOPED(program_free) struct program program = {.count = 0};
+    SCOPED(origin_end) struct server_origin origin = {.program = NULL};
+    struct rasad_error error = {""}, damage = {""};
     char path[PATH_MAX];
 
     standard_fill();
+    if (program_find(argc, argv, &program, &error))
+        origin.program = &program;
     arguments = read_arguments(argc, argv);
     if (arguments.done)
         return arguments.status;
+    origin.received = take_handover(arguments.handover, &damage);
     if (arguments.conf != NULL)
         (void)snprintf(path, sizeof path, "%s", arguments.conf);
     else
         install_conf_path("rasad.conf", path);
-    if (!conf_read(path, NULL, probe_plugin, &conf, &report)) {
+    /* A program that takes over was checked a moment ago, with its plugins, and everybody waits. */
+    if (!conf_read(path, NULL, origin.received != NULL ? NULL : probe_plugin, &conf, &report)) {
         (void)fputs(text_end(&report), stderr);
         return EX_CONFIG;
     }
@@ -164,5 +225,7 @@ int main(int argc, char *argv[])
         print_fine(path, conf);
         return EXIT_SUCCESS;
     }
-    return serve(TAKE(conf), arguments.verbose);
+    if (arguments.check != NULL)
+        return check_handover(arguments.check, conf);
+    return serve(TAKE(conf), arguments.verbose, &origin, damage.text);
 }

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/scoped.h"
 #include "crash.h"
+#include "exporter/process.h"
 #include "isolate/isolate.h"
 #include "store/loading.h"
 
@@ -39,12 +40,15 @@ static rlim_t raise_limit(void)
     return limit.rlim_cur;
 }
 
-/* The lowest free number tells how many descriptors are open, for we leave no holes of note. */
-static int64_t count_descriptors(void)
+/* How many descriptors are open, connections not counted. At the start the lowest free number
+ * tells, for we leave no holes of note; an image before us may have. */
+static int64_t count_descriptors(const struct server *server)
 {
     SCOPED(close_at) int probe = dup(STDERR_FILENO);
+    int64_t adopted = atomic_load(&server->common.connection_count);
+    int64_t open = adopted > 0 ? process_open_descriptors() - adopted : 0;
 
-    return probe < 0 ? 0 : probe;
+    return open > 0 ? open : probe < 0 ? 0 : probe;
 }
 
 /* Signals come as reads, so no thread is ever interrupted by one. */
@@ -56,6 +60,7 @@ static bool take_signals(struct server *server, struct rasad_error *error)
     (void)sigaddset(&wanted, SIGINT);
     (void)sigaddset(&wanted, SIGTERM);
     (void)sigaddset(&wanted, SIGHUP);
+    (void)sigaddset(&wanted, SIGUSR2);
     (void)pthread_sigmask(SIG_BLOCK, &wanted, NULL);
     (void)signal(SIGPIPE, SIG_IGN);
     server->signals = signalfd(-1, &wanted, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -134,10 +139,21 @@ static bool start_threads(struct server *server, struct rasad_error *error)
 
 static bool open_listener(struct server *server, struct rasad_error *error)
 {
-    struct sockets sockets;
+    const struct conf_listen *now = &server->conf->listen;
+    struct sockets sockets, old;
 
-    return sockets_open(&server->conf->listen, NULL, &sockets, error) &&
-           listener_open(&server->listener, &server->common, &sockets, error);
+    if (!handover_sockets(server->received, HANDOVER_LISTEN, now, server->log, &sockets, &old,
+                          error))
+        return false;
+    if (old.count == 0)
+        return listener_open(&server->listener, &server->common, &sockets, error);
+    /* Who waits at the old ones is taken in first. */
+    if (!listener_open(&server->listener, &server->common, &old, error)) {
+        sockets_close(&sockets);
+        return false;
+    }
+    listener_change(&server->listener, &sockets, server->conf->max_message);
+    return true;
 }
 
 /* Descriptors that isolated metrics may take: memory and a process for each shard and for readers.
@@ -153,13 +169,8 @@ static int64_t isolated_descriptors(const struct server *server)
     return count;
 }
 
-static bool open_http(struct server *server, rlim_t limit, struct rasad_error *error)
+static void make_source(struct server *server)
 {
-    unsigned connections = limit / 8 < 8 ? 8 : limit / 8 > 512 ? 512 : (unsigned)limit / 8;
-    struct sockets sockets;
-    int64_t left, admin;
-
-    server->http_connections = connections;
     server->source = (struct scrape_source){
         .conf = server->conf,
         .families = &server->families,
@@ -171,11 +182,32 @@ static bool open_http(struct server *server, rlim_t limit, struct rasad_error *e
         .reloads = &server->reloads,
         .start_ns = clock_wall_ns(),
     };
-    if (!sockets_open(&server->conf->http, NULL, &sockets, error) ||
-        !http_open(&sockets, connections, &server->source, server->log, &server->http, error))
+}
+
+/* Goes on where the image before was, if there was one. */
+static void adopt(struct server *server)
+{
+    if (server->received != NULL)
+        handover_adopt(server->received, server);
+}
+
+static bool open_http(struct server *server, rlim_t limit, struct rasad_error *error)
+{
+    unsigned connections = limit / 8 < 8 ? 8 : limit / 8 > 512 ? 512 : (unsigned)limit / 8;
+    struct sockets sockets, old;
+    int64_t left, admin;
+    bool fine;
+
+    server->http_connections = connections;
+    if (!handover_sockets(server->received, HANDOVER_HTTP, &server->conf->http, server->log,
+                          &sockets, &old, error))
+        return false;
+    fine = http_open(&sockets, connections, &server->source, server->log, &server->http, error);
+    sockets_close(&old);
+    if (!fine)
         return false;
     admin = limit / 32 < ADMIN_MOST_DESCRIPTORS ? (int64_t)limit / 32 : ADMIN_MOST_DESCRIPTORS;
-    left = (int64_t)limit - count_descriptors() - connections - admin - SLACK_DESCRIPTORS -
+    left = (int64_t)limit - count_descriptors(server) - connections - admin - SLACK_DESCRIPTORS -
            isolated_descriptors(server);
     server->listener.most = left > 1 ? left : 1;
     return true;
@@ -211,7 +243,7 @@ bool server_begin_conf(const struct server *server, struct conf *conf, struct ra
 }
 
 bool server_open(struct server *server, struct conf *conf, const struct log *log, bool verbose,
-                 struct rasad_error *error)
+                 const struct server_origin *origin, struct rasad_error *error)
 {
     rlim_t limit = raise_limit();
 
@@ -220,6 +252,10 @@ bool server_open(struct server *server, struct conf *conf, const struct log *log
     server->conf->shelf.leaked = &server->reloads.leaked;
     server->log = log;
     server->signals = -1;
+    server->program = origin->program;
+    server->received = origin->received;
+    (void)pthread_mutex_init(&server->turnstile, NULL);
+    (void)pthread_mutex_init(&server->turn, NULL);
     server->reloads.last_succeeded = true;
     server->reloads.last_success_ns = clock_wall_ns();
     server->common = (struct shard_common){
@@ -238,15 +274,17 @@ bool server_open(struct server *server, struct conf *conf, const struct log *log
     if (!open_store(server, error))
         return false;
     watch_crashes(server);
-    return take_signals(server, error) && server_begin_conf(server, conf, error) &&
-           families_open(&server->families, conf, server->common.shard_count, error) &&
-           open_shards(server, error) &&
-           publisher_open(&server->publisher, &server->view, &server->common, server->store,
-                          error) &&
-           load_state(server, error) && admin_open(server, &server->admin, error) &&
-           open_listener(server, error) && open_http(server, limit, error) &&
-           start_threads(server, error) && reloader_start(&server->reloader, server, error) &&
-           admin_start(server->admin, error);
+    if (!take_signals(server, error) || !server_begin_conf(server, conf, error) ||
+        !families_open(&server->families, conf, server->common.shard_count, error) ||
+        !open_shards(server, error) ||
+        !publisher_open(&server->publisher, &server->view, &server->common, server->store,
+                        error) ||
+        !load_state(server, error) || !admin_open(server, &server->admin, error) || !open_listener(server, error))
+        return false;
+    make_source(server);
+    adopt(server); /* before anybody can look */
+    return open_http(server, limit, error) && start_threads(server, error) &&
+           reloader_start(&server->reloader, server, error) && admin_start(server->admin, error);
 }
 
 /* What a signal asks for; false if it is the end. */
@@ -256,6 +294,10 @@ static bool take_signal(struct server *server)
 
     if (read(server->signals, &signal, sizeof signal) != sizeof signal)
         return true;
+    if (signal.ssi_signo == SIGUSR2) {
+        reloader_want_upgrade(&server->reloader);
+        return true;
+    }
     if (signal.ssi_signo != SIGHUP) {
         log_info(server->log, "stopping",
                  log_text("signal", signal.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM"));
@@ -350,25 +392,55 @@ static bool accept_all(struct server *server, const struct pollfd *polled, nfds_
     return fine;
 }
 
+/* What one wait of the loop has brought, if it was fine; false at the end. `*resting`: those who
+ * wait are left alone for a moment, so that we don't spin. */
+static bool take_turn(struct server *server, const struct pollfd *polled, nfds_t count, int ready,
+                      bool *resting)
+{
+    if (ready > 0 && polled[POLLED_SIGNALS].revents != 0 && !take_signal(server))
+        return false;
+    *resting = ready > 0 && !*resting && !accept_all(server, polled, count);
+    if (ready > 0 && polled[POLLED_BELL].revents != 0)
+        listener_turn(&server->listener);
+    return true;
+}
+
+/* Who holds the turnstile comes first: while the loop works it is free to take. */
+static void begin_turn(struct server *server)
+{
+    (void)pthread_mutex_lock(&server->turnstile);
+    (void)pthread_mutex_lock(&server->turn);
+    (void)pthread_mutex_unlock(&server->turnstile);
+}
+
+void server_hold(struct server *server)
+{
+    (void)pthread_mutex_lock(&server->turnstile);
+    (void)pthread_mutex_lock(&server->turn);
+}
+
+void server_let_go(struct server *server)
+{
+    (void)pthread_mutex_unlock(&server->turn);
+    (void)pthread_mutex_unlock(&server->turnstile);
+}
+
 bool server_run(struct server *server, struct rasad_error *error)
 {
     struct pollfd polled[POLLED_SOCKETS + SOCKETS_MOST];
-    bool resting = false; /* those who wait are left alone, so that we don't spin */
+    bool resting = false;
 
     http_set_ready(server->http, true);
-    for (;;) {
+    while (!server->ending) {
         nfds_t count = list_polled(server, polled);
         int ready = poll(polled, resting ? POLLED_SOCKETS : count, resting ? REST_MS : -1);
+        bool broken = ready < 0 && errno != EINTR;
 
-        if (ready < 0 && errno != EINTR) {
+        if (broken)
             (void)rasad_fail(error, "cannot wait for connections: %s", strerror(errno));
-            break;
-        }
-        if (ready > 0 && polled[POLLED_SIGNALS].revents != 0 && !take_signal(server))
-            break;
-        resting = ready > 0 && !resting && !accept_all(server, polled, count);
-        if (ready > 0 && polled[POLLED_BELL].revents != 0)
-            listener_turn(&server->listener);
+        begin_turn(server);
+        server->ending = broken || !take_turn(server, polled, count, ready, &resting);
+        (void)pthread_mutex_unlock(&server->turn);
     }
     stop(server);
     return error->text[0] == '\0';
@@ -397,4 +469,6 @@ void server_close(struct server *server)
     conf_free(server->conf);
     crash_end();
     close_at(&server->signals);
+    (void)pthread_mutex_destroy(&server->turn);
+    (void)pthread_mutex_destroy(&server->turnstile);
 }

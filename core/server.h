@@ -11,6 +11,8 @@
 #include "exporter/http.h"
 #include "exporter/scrape.h"
 #include "family.h"
+#include "handover/handover.h"
+#include "handover/program.h"
 #include "listener.h"
 #include "publisher.h"
 #include "reload/reload.h"
@@ -37,12 +39,23 @@ struct server {
     unsigned http_connections; /* at once */
     struct reloads reloads;
     struct reloader reloader;
+    const struct program *program;      /* whose place another may take; NULL: it is not known */
+    struct handover_received *received; /* while it opens; NULL: none. The caller's. */
+    pthread_mutex_t turnstile; /* before `turn`: who waits for it isn't overtaken by the loop */
+    pthread_mutex_t turn;      /* held by the loop but while it waits for events */
+    _Atomic bool ending;       /* set under `turn`: the loop has ended */
+};
+
+/* Where a server comes from; all of it is lent, and may be NULL. */
+struct server_origin {
+    const struct program *program;
+    struct handover_received *received; /* what the image before has left */
 };
 
 /* Starts everything; the conf is the server's from now on. Even on false to be ended with
  * server_close(). */
 bool server_open(struct server *server, struct conf *conf, const struct log *log, bool verbose,
-                 struct rasad_error *error);
+                 const struct server_origin *origin, struct rasad_error *error);
 
 /* Lets the isolated metrics of a conf work for this server, before it is the server's. */
 bool server_begin_conf(const struct server *server, struct conf *conf, struct rasad_error *error);
@@ -50,5 +63,10 @@ bool server_begin_conf(const struct server *server, struct conf *conf, struct ra
 /* Serves until SIGINT or SIGTERM, then applies what was received, commits it, and closes the
  * senders' connections. */
 bool server_run(struct server *server, struct rasad_error *error);
+
+/* Keeps the server's loop from its next turn, so that nobody is accepted and no signal is taken,
+ * until server_let_go(). From any other thread. */
+void server_hold(struct server *server);
+void server_let_go(struct server *server);
 
 void server_close(struct server *server);

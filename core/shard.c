@@ -239,8 +239,12 @@ static void take_connection(struct shard *shard, struct connection *connection)
         close_connection(shard, connection);
         return;
     }
-    if (connection->in.length > 0)
+    if (connection->ending)
+        settle(shard, connection, CONNECTION_ENDS);
+    else if (connection->in.length > 0)
         settle(shard, connection, connection_resume(connection, &shard->context));
+    else if (connection->out.length > 0)
+        settle(shard, connection, connection_flush(connection));
 }
 
 /* What is on disk is acknowledged, where its sender is there to hear it. */

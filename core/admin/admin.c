@@ -171,11 +171,13 @@ bool admin_open(struct server *server, struct admin **out, struct rasad_error *e
 {
     const char *path = server->conf->admin_socket;
     SCOPED(admin_close_at) struct admin *admin = NULL;
+    SCOPED(close_at) int adopted = -1;
 
     *out = NULL;
     if (path[0] == '\0')
         return true;
-    if (!has_folder(path)) {
+    adopted = handover_admin(server->received, path);
+    if (adopted < 0 && !has_folder(path)) {
         log_warning(server->log, "no admin socket: its folder is not there",
                     log_text("admin_socket", path));
         return true;
@@ -189,10 +191,16 @@ bool admin_open(struct server *server, struct admin **out, struct rasad_error *e
     admin->path = strdup(path);
     if (admin->path == NULL)
         return rasad_fail_memory(error);
-    if (!listen_at(admin, path, error))
+    admin->fd = take_fd(&adopted);
+    if (admin->fd < 0 && !listen_at(admin, path, error))
         return false;
     *out = TAKE(admin);
     return true;
+}
+
+int admin_fd(const struct admin *admin)
+{
+    return admin->fd;
 }
 
 void admin_close(struct admin *admin)

@@ -12,6 +12,7 @@
  *   {"verb":"series","selector":"NAME{…}","agent":"…"}: an array; see selector.h
  *   {"verb":"plan","file":"/…"}: what a reload would do with the file, or with the server's own
  *   {"verb":"reload"}: an array, of what became of each metric
+ *   {"verb":"upgrade"}: an object, by the new program; the connection ends then
  *   {"verb":"tail","agent":"…","key":"GLOB","rejected":true}: after {"ok":true} a line for each
  *     sample and message, see verdict.h; {"skipped":N} where the client was too slow. It ends when
  *     the client closes.
@@ -43,6 +44,9 @@ struct server;
  * Clients wait until admin_start(). Without a path, and (with a warning) where its folder isn't
  * there, `*out` is NULL. */
 bool admin_open(struct server *server, struct admin **out, struct rasad_error *error);
+
+/* Its listening socket. */
+int admin_fd(const struct admin *admin);
 
 /* Serves from now on. NULL is fine. */
 bool admin_start(struct admin *admin, struct rasad_error *error);

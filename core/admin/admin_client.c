@@ -129,6 +129,10 @@ static void answer(struct admin_client *client, const struct admin_request *requ
         admin_steer(client, request);
         return;
     }
+    if (request->verb == ADMIN_UPGRADE) {
+        admin_upgrade(client);
+        return;
+    }
     json_add_open(&client->out, NULL, '{');
     json_add_bool(&client->out, "ok", true);
     if (!admin_show(client->server, request, &client->out, &error)) {

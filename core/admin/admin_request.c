@@ -18,6 +18,7 @@ static const struct {
     [ADMIN_SEND] = {"send", 0},
     [ADMIN_PLAN] = {"plan", HAS_FILE},
     [ADMIN_RELOAD] = {"reload", 0},
+    [ADMIN_UPGRADE] = {"upgrade", 0},
 };
 
 /* A string that C can hold. */

@@ -20,6 +20,7 @@ enum admin_verb {
     ADMIN_SEND,
     ADMIN_PLAN,
     ADMIN_RELOAD,
+    ADMIN_UPGRADE,
 };
 
 struct admin_request {

@@ -5,6 +5,7 @@
 
 #include "admin/json_add.h"
 #include "base/scoped.h"
+#include "handover/upgrade.h"
 #include "reload/plan.h"
 #include "server.h"
 
@@ -44,4 +45,18 @@ void admin_steer(struct admin_client *client, const struct admin_request *reques
         write_plan(&plan, &client->out);
     else
         admin_client_refuse(client, EX_CONFIG, "report", text_end(&report));
+}
+
+/* One line of our own is an error; what the new program says of the conf is a report. */
+void admin_upgrade(struct admin_client *client)
+{
+    SCOPED(text_free) struct text report = {0};
+    int code;
+
+    log_info(client->server->log, "upgrade asked for", log_number("uid", client->uid),
+             log_number("pid", client->pid));
+    (void)server_upgrade(client->server, client->fd, &code, &report);
+    if (code != EX_CONFIG && report.length > 0 && report.at[report.length - 1] == '\n')
+        report.length--;
+    admin_client_refuse(client, code, code == EX_CONFIG ? "report" : "error", text_end(&report));
 }

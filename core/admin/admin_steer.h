@@ -6,5 +6,9 @@
  */
 #include "admin/admin_client.h"
 
+/* Does an upgrade, after which the new program replies; or makes client->out the reply that says
+ * why not. */
+void admin_upgrade(struct admin_client *client);
+
 /* Does a plan or a reload and makes client->out the reply. */
 void admin_steer(struct admin_client *client, const struct admin_request *request);

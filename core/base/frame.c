@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/frame.h"
 
+#include <string.h>
+
 #include "base/crc32c.h"
 
 /* The old header: a decimal length padded with blanks to so many bytes. */
@@ -650,4 +652,20 @@ enum frame_kind frame_end(const struct frame *frame)
     if (frame->depth == 0 && frame->state >= MINUS)
         return FRAME_MORE; /* a bare number */
     return keeps_bytes(frame) ? FRAME_TRUNCATED : (enum frame_kind)frame->verdict;
+}
+
+bool frame_is_sound(const struct frame *frame, size_t length)
+{
+    size_t literal_count = sizeof literals / sizeof *literals;
+
+    if (frame->start > frame->next || frame->next > length || frame->state > EXPONENT_DIGITS ||
+        frame->depth > FRAME_MAX_DEPTH || frame->verdict > FRAME_DISCONNECT ||
+        frame->verdict == FRAME_MORE || frame->utf8_left > 3 || frame->in_key > 2)
+        return false;
+    if (frame->state >= VALUE && frame->state <= AFTER && frame->depth == 0)
+        return false; /* these are within something */
+    if (frame->state == COUNTED && frame->counted > frame->max_message)
+        return false;
+    return frame->state != LITERAL || (frame->literal < literal_count && frame->matched > 0 &&
+                                       frame->matched < strlen(literals[frame->literal]));
 }

@@ -88,3 +88,7 @@ size_t frame_drop(struct frame *frame);
 
 /* What the unfinished message is if the stream ends here: FRAME_MORE if there is none. */
 enum frame_kind frame_end(const struct frame *frame);
+
+/* Whether it can be the frame of so many kept bytes: for one that comes from another image of the
+ * program. */
+bool frame_is_sound(const struct frame *frame, size_t length);

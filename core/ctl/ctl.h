@@ -37,6 +37,9 @@ int send_main(int argc, char *argv[]);
 int plan_main(int argc, char *argv[]);
 int reload_main(int argc, char *argv[]);
 
+/* Another version takes the running one's place. */
+int upgrade_main(int argc, char *argv[]);
+
 /* Writes a folder with a metric plugin of one's own to begin with. */
 int new_plugin_main(int argc, char *argv[]);
 

@@ -28,6 +28,7 @@ static const struct verb {
     {"send", send_main, "send a sample, or JSON lines from standard input"},
     {"plan", plan_main, "what a reload would do"},
     {"reload", reload_main, "apply the changed conf and plugins"},
+    {"upgrade", upgrade_main, "run the installed version in the running one's place"},
     {"check", check_main, "check a plugin against the laws, or a conf"},
     {"new-plugin", new_plugin_main, "write a folder with a plugin of your own to begin with"},
 };

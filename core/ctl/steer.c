@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The verbs plan and reload.
+ * The verbs plan, reload and upgrade.
  */
 #include <errno.h>
 #include <limits.h>
@@ -93,4 +93,42 @@ int reload_main(int argc, char *argv[])
         return arguments.status;
     client_begin(&request, "reload");
     return steer(&arguments, &request);
+}
+
+/* Says what the new program said. */
+static int print_upgrade(json_object *data)
+{
+    SCOPED(text_free) struct text out = {0};
+
+    text_printf(&out, "upgraded from %s to %s: %lld connections kept, paused for %.1f ms\n",
+                output_string(data, "from"), output_string(data, "version"),
+                (long long)json_object_get_int64(output_member(data, "connections")),
+                json_object_get_double(output_member(data, "paused_seconds")) * 1e3);
+    return output_text(&out) ? 0 : EXIT_FAILURE;
+}
+
+int upgrade_main(int argc, char *argv[])
+{
+    static const struct arguments_rule rule = {
+        .usage = "usage: rasadctl upgrade [--json] [-S SOCKET]\n"
+                 "Runs the installed rasadd in the place of the running one, which keeps its "
+                 "process id, connections\nand counts; or, if the new one can't take over, tells "
+                 "why, and the running one goes on.\n",
+        .takes = TAKES_JSON,
+    };
+    SCOPED(text_free) struct text request = {0};
+    SCOPED(json_put_at) json_object *reply = NULL;
+    struct arguments arguments;
+    int status;
+
+    if (!arguments_read(argc, argv, &rule, &arguments))
+        return arguments.status;
+    client_begin(&request, "upgrade");
+    status = client_ask_once(&request, CLIENT_LONG_PATIENCE_S, &reply);
+    if (status != 0)
+        return status;
+    if (!arguments.json)
+        return print_upgrade(output_member(reply, "data"));
+    output_json(output_member(reply, "data"));
+    return 0;
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/scoped.h"
 #include "exporter/exposition.h"
 #include "exporter/page.h"
@@ -15,6 +16,9 @@
 /* Seconds without progress after which a connection is closed. */
 #define IDLE_SECONDS 120
 
+/* Nobody must be busy for so long before a pause. */
+#define CALM_MS 3
+
 /* name[] parameters of one request. */
 #define MOST_NAMES 64
 
@@ -24,6 +28,14 @@ struct http {
     struct sockets sockets;
     struct MHD_Daemon *daemons[SOCKETS_MOST];
     size_t served; /* sockets that have their daemon */
+    unsigned connections;
+    _Atomic bool pausing; /* answers close their connections */
+    _Atomic int busy;     /* connections that wait for an answer, or will */
+};
+
+/* What is known of a connection: from its beginning on, and between requests not, it is busy. */
+struct visit {
+    bool busy;
 };
 
 /* What a request names with name[]. */
@@ -37,8 +49,8 @@ struct route {
     enum MHD_Result (*answer)(struct http *http, struct MHD_Connection *connection);
 };
 
-static enum MHD_Result respond(struct MHD_Connection *connection, unsigned status, const char *type,
-                               struct MHD_Response *response)
+static enum MHD_Result respond(struct http *http, struct MHD_Connection *connection,
+                               unsigned status, const char *type, struct MHD_Response *response)
 {
     enum MHD_Result result;
 
@@ -46,6 +58,8 @@ static enum MHD_Result respond(struct MHD_Connection *connection, unsigned statu
         return MHD_NO;
     (void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
     (void)MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+    if (atomic_load(&http->pausing))
+        (void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
     if (status == MHD_HTTP_METHOD_NOT_ALLOWED)
         (void)MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
     result = MHD_queue_response(connection, status, response);
@@ -54,10 +68,10 @@ static enum MHD_Result respond(struct MHD_Connection *connection, unsigned statu
 }
 
 /* A constant text. */
-static enum MHD_Result respond_text(struct MHD_Connection *connection, unsigned status,
-                                    const char *type, const char *text)
+static enum MHD_Result respond_text(struct http *http, struct MHD_Connection *connection,
+                                    unsigned status, const char *type, const char *text)
 {
-    return respond(connection, status, type,
+    return respond(http, connection, status, type,
                    MHD_create_response_from_buffer(strlen(text), (void *)(uintptr_t)text,
                                                    MHD_RESPMEM_PERSISTENT));
 }
@@ -84,28 +98,28 @@ static enum MHD_Result answer_metrics(struct http *http, struct MHD_Connection *
     scrape_write(http->source, &filter, &out);
     /* Half a page would look whole to a scraper. */
     if (out.failed)
-        return respond_text(connection, MHD_HTTP_INTERNAL_SERVER_ERROR, "text/plain",
+        return respond_text(http, connection, MHD_HTTP_INTERNAL_SERVER_ERROR, "text/plain",
                             "out of memory\n");
     if (out.at == NULL)
-        return respond_text(connection, MHD_HTTP_OK, EXPOSITION_TEXT_TYPE, "");
+        return respond_text(http, connection, MHD_HTTP_OK, EXPOSITION_TEXT_TYPE, "");
     response = MHD_create_response_from_buffer(out.length, out.at, MHD_RESPMEM_MUST_FREE);
     if (response != NULL) {
         out = (struct text){0};
         (void)MHD_add_response_header(response, MHD_HTTP_HEADER_VARY, "Accept, Accept-Encoding");
     }
-    return respond(connection, MHD_HTTP_OK, EXPOSITION_TEXT_TYPE, response);
+    return respond(http, connection, MHD_HTTP_OK, EXPOSITION_TEXT_TYPE, response);
 }
 
 static enum MHD_Result answer_healthy(struct http *http, struct MHD_Connection *connection)
 {
-    return respond_text(connection, MHD_HTTP_OK, "text/plain; charset=utf-8", "healthy\n");
+    return respond_text(http, connection, MHD_HTTP_OK, "text/plain; charset=utf-8", "healthy\n");
 }
 
 static enum MHD_Result answer_ready(struct http *http, struct MHD_Connection *connection)
 {
     bool ready = atomic_load(&http->ready);
 
-    return respond_text(connection, ready ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE,
+    return respond_text(http, connection, ready ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE,
                         "text/plain; charset=utf-8", ready ? "ready\n" : "not ready\n");
 }
 
@@ -116,7 +130,7 @@ static enum MHD_Result answer_page(struct http *http, struct MHD_Connection *con
 
     if (response != NULL)
         (void)MHD_add_response_header(response, "Content-Security-Policy", PAGE_POLICY);
-    return respond(connection, MHD_HTTP_OK, "text/html; charset=utf-8", response);
+    return respond(http, connection, MHD_HTTP_OK, "text/html; charset=utf-8", response);
 }
 
 static const struct route routes[] = {
@@ -126,15 +140,53 @@ static const struct route routes[] = {
     {"/", answer_page},
 };
 
+static void set_busy(struct http *http, struct visit *visit, bool busy)
+{
+    if (visit == NULL || visit->busy == busy)
+        return;
+    visit->busy = busy;
+    (void)atomic_fetch_add(&http->busy, busy ? 1 : -1);
+}
+
+static struct visit *visit_of(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+
+    return info != NULL ? info->socket_context : NULL;
+}
+
+/* A connection comes and goes. */
+static void on_connection(void *context, struct MHD_Connection *connection, void **visit,
+                          enum MHD_ConnectionNotificationCode what)
+{
+    if (what == MHD_CONNECTION_NOTIFY_STARTED)
+        *visit = calloc(1, sizeof(struct visit)); /* without memory nobody waits for it */
+    set_busy(context, *visit, what == MHD_CONNECTION_NOTIFY_STARTED);
+    if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
+        free(*visit);
+        *visit = NULL;
+    }
+}
+
+/* A request has had its answer. */
+static void on_completed(void *context, struct MHD_Connection *connection, void **request,
+                         enum MHD_RequestTerminationCode how)
+{
+    set_busy(context, visit_of(connection), false);
+}
+
 static enum MHD_Result answer(void *context, struct MHD_Connection *connection, const char *url,
                               const char *method, const char *version, const char *upload,
                               size_t *upload_size, void **request)
 {
     static const char begun = 0;
+    struct http *http = context;
 
     /* The first call brings the head only; to answer then would close the connection. */
     if (*request == NULL) {
         *request = (void *)(uintptr_t)&begun;
+        set_busy(http, visit_of(connection), true);
         return MHD_YES;
     }
     if (*upload_size != 0) { /* a body means nothing to us, but it must be read */
@@ -145,11 +197,11 @@ static enum MHD_Result answer(void *context, struct MHD_Connection *connection, 
         if (strcmp(url, routes[i].path) != 0)
             continue;
         if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0)
-            return respond_text(connection, MHD_HTTP_METHOD_NOT_ALLOWED,
+            return respond_text(http, connection, MHD_HTTP_METHOD_NOT_ALLOWED,
                                 "text/plain; charset=utf-8", "GET and HEAD only\n");
-        return routes[i].answer(context, connection);
+        return routes[i].answer(http, connection);
     }
-    return respond_text(connection, MHD_HTTP_NOT_FOUND, "text/plain; charset=utf-8",
+    return respond_text(http, connection, MHD_HTTP_NOT_FOUND, "text/plain; charset=utf-8",
                         "nothing here (try / or /metrics)\n");
 }
 
@@ -167,19 +219,53 @@ static size_t unescape(void *context, struct MHD_Connection *connection, char *t
 }
 
 /* The daemon owns its socket once it serves. */
-static bool serve(struct http *http, int fd, unsigned connections, struct rasad_error *error)
+static bool serve(struct http *http, int fd, struct rasad_error *error)
 {
     struct MHD_Daemon *daemon = MHD_start_daemon(
         MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC, 0, NULL, NULL, answer, http,
         MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_THREAD_POOL_SIZE, (unsigned)THREADS,
-        MHD_OPTION_CONNECTION_LIMIT, connections, MHD_OPTION_CONNECTION_TIMEOUT,
-        (unsigned)IDLE_SECONDS, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_UNESCAPE_CALLBACK,
-        unescape, NULL, MHD_OPTION_END);
+        MHD_OPTION_CONNECTION_LIMIT, http->connections, MHD_OPTION_CONNECTION_TIMEOUT,
+        (unsigned)IDLE_SECONDS, MHD_OPTION_NOTIFY_CONNECTION, on_connection, http,
+        MHD_OPTION_NOTIFY_COMPLETED, on_completed, http, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+        MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_END);
 
     if (daemon == NULL)
         return rasad_fail(error, "cannot start the HTTP server");
     http->daemons[http->served++] = daemon;
     return true;
+}
+
+bool http_resume(struct http *http, struct rasad_error *error)
+{
+    atomic_store(&http->pausing, false);
+    for (size_t i = 0; i < http->sockets.count; i++) {
+        if (!serve(http, http->sockets.fds[i], error))
+            return false;
+    }
+    return true;
+}
+
+/* Waits until nobody is busy for a while, in which one that was just accepted comes to be so. */
+static void await_calm(struct http *http, int64_t deadline_ns)
+{
+    static const struct timespec moment = {.tv_nsec = NS_PER_MS};
+
+    for (int calm = 0; calm < CALM_MS && clock_steady_ns() < deadline_ns; calm++) {
+        (void)nanosleep(&moment, NULL);
+        if (atomic_load(&http->busy) > 0)
+            calm = -1;
+    }
+}
+
+void http_pause(struct http *http, int64_t deadline_ns)
+{
+    atomic_store(&http->pausing, true);
+    for (size_t i = 0; i < http->served; i++)
+        (void)MHD_quiesce_daemon(http->daemons[i]);
+    await_calm(http, deadline_ns);
+    for (size_t i = 0; i < http->served; i++)
+        MHD_stop_daemon(http->daemons[i]); /* its socket is ours again */
+    http->served = 0;
 }
 
 bool http_open(struct sockets *sockets, unsigned connections, struct scrape_source *source,
@@ -193,11 +279,10 @@ bool http_open(struct sockets *sockets, unsigned connections, struct scrape_sour
     }
     http->source = source;
     http->sockets = sockets_take(sockets);
-    for (size_t i = 0; i < http->sockets.count; i++) {
-        if (!serve(http, http->sockets.fds[i], connections, error)) {
-            http_close(http);
-            return false;
-        }
+    http->connections = connections;
+    if (!http_resume(http, error)) {
+        http_close(http);
+        return false;
     }
     sockets_log(&http->sockets, "serving", log);
     *out = http;

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -26,6 +27,14 @@ const struct sockets *http_sockets(const struct http *http);
 
 /* Whether /-/ready says so. */
 void http_set_ready(struct http *http, bool ready);
+
+/*
+ * Takes nobody in any more (whoever comes waits in the socket's queue), lets the requests at hand
+ * finish until then (steady nanoseconds), and closes all connections. What it serves at stays open,
+ * and http_resume() serves there again.
+ */
+void http_pause(struct http *http, int64_t deadline_ns);
+bool http_resume(struct http *http, struct rasad_error *error);
 
 /* Waits for running requests. NULL is fine. */
 void http_close(struct http *http);

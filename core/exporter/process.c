@@ -52,10 +52,10 @@ static double boot_time(void)
     return 0;
 }
 
-static double open_descriptors(void)
+int64_t process_open_descriptors(void)
 {
     DIR *folder = opendir("/proc/self/fd");
-    double count = -1; /* less the one that counts */
+    int64_t count = -1; /* less the one that counts */
     const struct dirent *entry;
 
     if (folder == NULL)
@@ -98,7 +98,7 @@ void process_metrics(struct text *out, const struct filter *filter)
     double ticks = (double)sysconf(_SC_CLK_TCK);
 
     add(out, filter, "process_open_fds", "gauge", "Number of open file descriptors.",
-        open_descriptors());
+        (double)process_open_descriptors());
     add(out, filter, "process_max_fds", "gauge", "Maximum number of open file descriptors.",
         limit(RLIMIT_NOFILE));
     add(out, filter, "process_virtual_memory_max_bytes", "gauge",

@@ -325,3 +325,8 @@ void isolate_blame(struct isolate *isolate, const struct bench *bench, enum outc
                   log_text("metric", isolate->metric), log_text("plugin", isolate->plugin),
                   log_text("reason", why));
 }
+
+pid_t isolate_process(const struct isolate *isolate)
+{
+    return isolate->keeper.process >= 0 ? isolate->keeper.pid : -1;
+}

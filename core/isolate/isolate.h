@@ -20,6 +20,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -114,3 +115,6 @@ bool isolate_is_off(const struct isolate *isolate);
 
 /* Processes that it has started for its lanes, which is 1 a lane if nothing ever went wrong. */
 uint64_t isolate_started(const struct isolate *isolate);
+
+/* Its worker's main process, a child of ours; -1: there is none now. */
+pid_t isolate_process(const struct isolate *isolate);

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/scoped.h"
+#include "handover/upgrade.h"
 #include "probe.h"
 #include "reload/changeover.h"
 #include "reload/rehearsal.h"
@@ -242,16 +243,19 @@ bool server_plan(struct server *server, const char *path, struct plan *plan, str
     return fine;
 }
 
-/* ---- SIGHUP -------------------------------------------------------------------------------- */
+/* ---- SIGHUP and SIGUSR2 -------------------------------------------------------------------- */
 
-/* Waits for a wish; false if it is the end. */
-static bool await_wish(struct reloader *reloader)
+/* Waits for a wish, whether it is for an upgrade; false if it is the end. */
+static bool await_wish(struct reloader *reloader, bool *upgrade)
 {
     bool stopping;
 
     (void)pthread_mutex_lock(&reloader->lock);
-    while (!reloader->wanted && !reloader->stopping)
+    while (!reloader->wanted && !reloader->upgrade_wanted && !reloader->stopping)
         (void)pthread_cond_wait(&reloader->changed, &reloader->lock);
+    *upgrade = !reloader->wanted;
+    if (*upgrade)
+        reloader->upgrade_wanted = false;
     reloader->wanted = false;
     stopping = reloader->stopping;
     (void)pthread_mutex_unlock(&reloader->lock);
@@ -261,12 +265,17 @@ static bool await_wish(struct reloader *reloader)
 static void *run(void *argument)
 {
     struct reloader *reloader = argument;
+    bool upgrade;
+    int code;
 
-    while (await_wish(reloader)) {
+    while (await_wish(reloader, &upgrade)) {
         SCOPED(plan_free) struct plan plan = {0};
         SCOPED(text_free) struct text report = {0};
 
-        (void)server_reload(reloader->server, &plan, &report);
+        if (upgrade)
+            (void)server_upgrade(reloader->server, -1, &code, &report);
+        else
+            (void)server_reload(reloader->server, &plan, &report);
     }
     return NULL;
 }
@@ -290,6 +299,14 @@ void reloader_want(struct reloader *reloader)
 {
     (void)pthread_mutex_lock(&reloader->lock);
     reloader->wanted = true;
+    (void)pthread_cond_signal(&reloader->changed);
+    (void)pthread_mutex_unlock(&reloader->lock);
+}
+
+void reloader_want_upgrade(struct reloader *reloader)
+{
+    (void)pthread_mutex_lock(&reloader->lock);
+    reloader->upgrade_wanted = true;
     (void)pthread_cond_signal(&reloader->changed);
     (void)pthread_mutex_unlock(&reloader->lock);
 }

@@ -17,13 +17,15 @@
 
 struct server;
 
-/* The thread that SIGHUP asks for a reload, since the server's loop has no time for one. */
+/* The thread that SIGHUP asks for a reload, and SIGUSR2 for an upgrade, since the server's loop has
+ * no time for one. */
 struct reloader {
     struct server *server;
     pthread_mutex_t reloading; /* one reload or plan at a time */
     pthread_mutex_t lock;      /* on what follows */
     pthread_cond_t changed;
     bool wanted;
+    bool upgrade_wanted;
     bool stopping;
     bool running;
     pthread_t thread;
@@ -33,6 +35,9 @@ bool reloader_start(struct reloader *reloader, struct server *server, struct ras
 
 /* Asks for a reload and doesn't wait. */
 void reloader_want(struct reloader *reloader);
+
+/* The same of an upgrade. */
+void reloader_want_upgrade(struct reloader *reloader);
 
 /* Waits for the one that may be going on, and lets no other begin. May be called again, and when it
  * was never started. */
