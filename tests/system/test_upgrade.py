@@ -324,7 +324,6 @@ if word == "{{where}}":
     size = os.fstat(int(fd)).st_size
     data = bytearray(os.pread(int(fd), size, 0))
     data[{{at}}] ^= {{bit}}
-    os.close(int(fd))
     fresh = os.memfd_create("other", 0)
     os.write(fresh, data)
     os.dup2(fresh, int(fd))
@@ -495,7 +494,7 @@ class Sender(threading.Thread):
 
     def __init__(self, server, name=None):
         super().__init__(daemon=True)
-        self.client, self.name = Client(server), name
+        self.client, self.agent = Client(server), name
         self.done, self.sent, self.failure = False, 0, None
         if name:
             self.client.hello(name, f"{abs(hash(name)) % 16 ** 32:032x}")
@@ -510,12 +509,12 @@ class Sender(threading.Thread):
                 self.client.send(pieces[cut:])
                 self.sent += 100
                 cut = cut * 7 % 897 + 1
-                if self.name:
+                if self.agent:
                     self.client.wait_ack(self.sent)
                 else:
                     assert self.client.ping() == []
         except Exception as error:  # pylint: disable=broad-except
-            self.failure = f"{self.name} after {self.sent}: {error!r}, {self.client.received!r}"
+            self.failure = f"{self.agent} after {self.sent}: {error!r}, {self.client.received!r}"
 
     def finish(self):
         self.done = True
@@ -535,7 +534,7 @@ def test_twenty_upgrades_under_load_lose_nothing_and_no_scrape_fails(upgrading):
         assert server.upgrade() == len(senders)
     sent = sum(sender.finish() for sender in senders)
     pings = sum(sender.client.pings for sender in senders)
-    hellos = sum(sender.name is not None for sender in senders)
+    hellos = sum(sender.agent is not None for sender in senders)
     scrapes = poller.finish()
     scrape = server.scrape()
     assert scrape.value("rasad_messages_total") == sent + pings + hellos
