@@ -18,6 +18,7 @@
 
 #include "conf/conf.h"
 #include "exporter/exposition.h"
+#include "handover/handover_wire.h"
 #include "series.h"
 #include "view.h"
 
@@ -328,6 +329,52 @@ static void test_preparing_a_reload_survives_any_failed_allocation(void **state)
     assert_true(fail_each(cross) > 50);
 }
 
+/* A handover is written or not, and taken or refused as a whole. */
+static void hand_over(bool may_fail)
+{
+    struct handover_number numbers[] = {{"messages", 7}};
+    struct handover_family families[] = {{.name = {"A", 1}, .key = {"", 0}}};
+    struct handover_agent agents[] = {{.name = {"web-1", 5}}};
+    struct handover_connection connections[] = {{.fd = 17,
+                                                 .address = {"", 0},
+                                                 .agent = {"", 0},
+                                                 .frame = frame_make(100),
+                                                 .in = {"", 0},
+                                                 .out = {"", 0}}};
+    int32_t workers[] = {4711};
+    const struct handover whole = {.version = {"1", 1},
+                                   .asker = -1,
+                                   .numbers = numbers,
+                                   .number_count = 1,
+                                   .families = families,
+                                   .family_count = 1,
+                                   .agents = agents,
+                                   .agent_count = 1,
+                                   .workers = workers,
+                                   .worker_count = 1,
+                                   .connections = connections,
+                                   .connection_count = 1};
+    struct rasad_error error = {""};
+    struct handover read;
+    struct text bytes = {0};
+    bool fine;
+
+    handover_write(&whole, &bytes);
+    fine = !bytes.failed && handover_read(bytes.at, bytes.length, &read, &error);
+    left = -1;
+    assert_true(fine || (may_fail && failed));
+    if (fine) {
+        assert_int_equal(read.connection_count, 1);
+        handover_free(&read);
+    }
+    text_free(&bytes);
+}
+
+static void test_a_handover_survives_any_failed_allocation(void **state)
+{
+    assert_true(fail_each(hand_over) > 5);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -335,6 +382,7 @@ int main(void)
         cmocka_unit_test(test_taking_samples_survives_any_failed_allocation),
         cmocka_unit_test(test_writing_a_page_survives_any_failed_allocation),
         cmocka_unit_test(test_preparing_a_reload_survives_any_failed_allocation),
+        cmocka_unit_test(test_a_handover_survives_any_failed_allocation),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
