@@ -17,6 +17,7 @@
 #include "handover/durable.h"
 #include "handover/handover.h"
 #include "handover/program.h"
+#include "handover/service.h"
 #include "probe.h"
 #include "server.h"
 
@@ -155,7 +156,9 @@ static struct handover_received *take_handover(const char *fd, struct rasad_erro
 {
     struct handover_received *received = NULL;
 
-    if (fd != NULL && !handover_take(atoi(fd), &received, error))
+    if (fd == NULL)
+        return service_take(error);
+    if (!handover_take(atoi(fd), &received, error))
         (void)close_range(STDERR_FILENO + 1, ~0U, 0);
     if (received != NULL)
         handover_reap(received);
@@ -209,13 +212,14 @@ int main(int argc, char *argv[])
     arguments = read_arguments(argc, argv);
     if (arguments.done)
         return arguments.status;
-    origin.received = take_handover(arguments.handover, &damage);
+    if (arguments.check == NULL && !arguments.test && !arguments.print)
+        origin.received = take_handover(arguments.handover, &damage);
     if (arguments.conf != NULL)
         (void)snprintf(path, sizeof path, "%s", arguments.conf);
     else
         install_conf_path("rasad.conf", path);
     /* A program that takes over was checked a moment ago, with its plugins, and everybody waits. */
-    if (!conf_read(path, NULL, origin.received != NULL ? NULL : probe_plugin, &conf, &report)) {
+    if (!conf_read(path, NULL, arguments.handover != NULL ? NULL : probe_plugin, &conf, &report)) {
         (void)fputs(text_end(&report), stderr);
         return EX_CONFIG;
     }

@@ -15,6 +15,8 @@
 #include "base/scoped.h"
 #include "crash.h"
 #include "exporter/process.h"
+#include "handover/durable.h"
+#include "handover/service.h"
 #include "isolate/isolate.h"
 #include "store/loading.h"
 
@@ -326,6 +328,27 @@ static void close_admin(struct server *server)
     server->admin = NULL;
 }
 
+/* Whether connections can live on in the service manager's store, and counts on the disk. */
+static bool may_be_kept(const struct server *server)
+{
+    struct rasad_error error;
+
+    return service_is_there() && durable_is_wanted(server->conf, &error);
+}
+
+/* What was applied is durable by now. Whoever comes until the next process is there waits at the
+ * sockets, which it gets as well. */
+static bool keep(struct server *server)
+{
+    http_pause(server->http, clock_steady_ns() + NS_PER_S);
+    if (!service_keep(server))
+        return false;
+    sockets_leave(&server->listener.sockets);
+    sockets_close(&server->listener.sockets);
+    http_leave(server->http);
+    return true;
+}
+
 /* All that the shards, whose threads have ended, have taken comes to the disk. */
 static void commit_last(struct server *server)
 {
@@ -351,14 +374,22 @@ static void commit_last(struct server *server)
 /* First nothing new comes in, then what came in is applied and committed, then the threads end. */
 static void stop(struct server *server)
 {
+    bool kept = may_be_kept(server);
+
+    service_tell_stopping();
     reloader_stop(&server->reloader);
     close_admin(server);
-    http_set_ready(server->http, false);
-    listener_close(&server->listener);
+    http_set_ready(server->http, kept);
+    if (!kept)
+        listener_close(&server->listener);
     publisher_stop(&server->publisher);
     shards_stop(server->shards, server->common.shard_count);
     commit_last(server);
-    shards_close_connections(server->shards, server->common.shard_count);
+    shards_acknowledge(server->shards, server->common.shard_count);
+    kept = kept && keep(server);
+    listener_close(&server->listener);
+    shards_close_connections(server->shards, server->common.shard_count,
+                             kept ? "the service manager keeps it" : "the server stops");
     log_info(server->log, "stopped",
              log_number("messages", (int64_t)shards_sum(server->shards, server->common.shard_count,
                                                         offsetof(struct counters, messages))),
@@ -431,6 +462,7 @@ bool server_run(struct server *server, struct rasad_error *error)
     bool resting = false;
 
     http_set_ready(server->http, true);
+    service_tell_ready();
     while (!server->ending) {
         nfds_t count = list_polled(server, polled);
         int ready = poll(polled, resting ? POLLED_SOCKETS : count, resting ? REST_MS : -1);
@@ -455,7 +487,7 @@ void server_close(struct server *server)
     listener_close(&server->listener);
     if (server->shards_open == server->common.shard_count) {
         shards_stop(server->shards, server->shards_open);
-        shards_close_connections(server->shards, server->shards_open);
+        shards_close_connections(server->shards, server->shards_open, "the server stops");
     }
     publisher_close(&server->publisher);
     for (int i = 0; i < server->shards_open; i++)

@@ -512,12 +512,12 @@ bool shard_start(struct shard *shard, struct rasad_error *error)
     return true;
 }
 
-static void close_connections(struct shard *shard)
+static void close_connections(struct shard *shard, const char *why)
 {
     take_mail(shard);
     while (shard->connections != NULL) {
         if (shard->connections->why == NULL)
-            shard->connections->why = "the server stops";
+            shard->connections->why = why;
         close_connection(shard, shard->connections);
     }
     free_ended(shard);
@@ -539,10 +539,16 @@ void shards_stop(struct shard *shards, int count)
         drain(&shards[i % count]);
 }
 
-void shards_close_connections(struct shard *shards, int count)
+void shards_acknowledge(struct shard *shards, int count)
 {
     for (int i = 0; i < count; i++)
-        close_connections(&shards[i]);
+        take_mail(&shards[i]);
+}
+
+void shards_close_connections(struct shard *shards, int count, const char *why)
+{
+    for (int i = 0; i < count; i++)
+        close_connections(&shards[i], why);
 }
 
 void shard_close(struct shard *shard)

@@ -104,6 +104,12 @@ void sockets_close(struct sockets *sockets)
     *sockets = (struct sockets){.count = 0};
 }
 
+void sockets_leave(struct sockets *sockets)
+{
+    free(sockets->unix_path);
+    sockets->unix_path = NULL;
+}
+
 struct sockets sockets_take(struct sockets *sockets)
 {
     struct sockets taken = *sockets;

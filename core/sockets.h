@@ -36,5 +36,8 @@ void sockets_log(const struct sockets *sockets, const char *message, const struc
 /* Closes them; fits SCOPED, and those of zeros are fine. */
 void sockets_close(struct sockets *sockets);
 
+/* Their unix path, if any, stays when they are closed: another process serves there. */
+void sockets_leave(struct sockets *sockets);
+
 /* The sockets, which are the caller's now. */
 struct sockets sockets_take(struct sockets *sockets);

@@ -294,6 +294,11 @@ const struct sockets *http_sockets(const struct http *http)
     return &http->sockets;
 }
 
+void http_leave(struct http *http)
+{
+    sockets_leave(&http->sockets);
+}
+
 void http_set_ready(struct http *http, bool ready)
 {
     atomic_store(&http->ready, ready);

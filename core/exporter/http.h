@@ -36,5 +36,8 @@ void http_set_ready(struct http *http, bool ready);
 void http_pause(struct http *http, int64_t deadline_ns);
 bool http_resume(struct http *http, struct rasad_error *error);
 
+/* Leaves a unix socket's path to another process. */
+void http_leave(struct http *http);
+
 /* Waits for running requests. NULL is fine. */
 void http_close(struct http *http);

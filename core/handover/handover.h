@@ -35,13 +35,15 @@ bool handover_seal(const struct handover *handover, int *fd, struct rasad_error 
 struct handover_received {
     struct text bytes;
     struct handover handover;
+    bool was_kept; /* by the service manager, for a process that ended (service.h) */
 };
 
-/*
- * Reads what lies at the descriptor, which is closed, and makes sure of the descriptors in it: each
- * is a socket of its own, closed on exec, or is -1 from now on. On false the error says why; there
- * is nothing to end then.
- */
+/* Reads what lies at the descriptor, which is closed. On false the error says why; there is nothing
+ * to end then. */
+bool handover_load(int fd, struct handover_received **out, struct rasad_error *error);
+
+/* The same, after an exec: makes sure of the descriptors in it, each of which is a socket of its
+ * own, closed on exec, or is -1 from now on. */
 bool handover_take(int fd, struct handover_received **out, struct rasad_error *error);
 
 /* Waits for the processes that the image before has left, so that none stays in the table. */

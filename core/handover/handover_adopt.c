@@ -59,7 +59,7 @@ static void claim(int32_t *fd, void *context)
         *fd = -1;
 }
 
-bool handover_take(int fd, struct handover_received **out, struct rasad_error *error)
+bool handover_load(int fd, struct handover_received **out, struct rasad_error *error)
 {
     struct handover_received *received = calloc(1, sizeof *received);
     SCOPED(close_at) int memory = fd;
@@ -72,8 +72,15 @@ bool handover_take(int fd, struct handover_received **out, struct rasad_error *e
         free(received);
         return false;
     }
-    handover_each_fd(&received->handover, claim, NULL);
     *out = received;
+    return true;
+}
+
+bool handover_take(int fd, struct handover_received **out, struct rasad_error *error)
+{
+    if (!handover_load(fd, out, error))
+        return false;
+    handover_each_fd(&(*out)->handover, claim, NULL);
     return true;
 }
 
@@ -365,6 +372,11 @@ void handover_finish(struct handover_received *received, struct server *server)
     int64_t connections = atomic_load(&server->common.connection_count);
     int64_t paused_ns = clock_steady_ns() - handover->begun_ns;
 
+    if (received->was_kept) {
+        log_info(server->log, "connections taken from the service manager",
+                 log_number("count", connections), log_number("paused_us", paused_ns / 1000));
+        return;
+    }
     log_info(server->log, "upgraded",
              log_bytes("from", handover->version.at, handover->version.length),
              log_text("version", RASAD_VERSION), log_number("connections", connections),

@@ -212,6 +212,12 @@ static void code_worker(struct coder *coder, int32_t *worker)
     coder->failed |= *worker <= 1;
 }
 
+static void code_cookie(struct coder *coder, struct handover_cookie *cookie)
+{
+    code_fd(coder, &cookie->fd);
+    CODE(coder, cookie->cookie);
+}
+
 static void code_handover(struct coder *coder, struct handover *handover)
 {
     code_bytes(coder, &handover->version, UINT8_MAX);
@@ -224,6 +230,7 @@ static void code_handover(struct coder *coder, struct handover *handover)
         code_sockets(coder, &handover->places[i]);
     CODE_LIST(coder, handover->workers, handover->worker_count, code_worker);
     CODE_LIST(coder, handover->connections, handover->connection_count, code_connection);
+    CODE_LIST(coder, handover->cookies, handover->cookie_count, code_cookie);
 }
 
 void handover_write(const struct handover *handover, struct text *out)
@@ -296,6 +303,7 @@ void handover_free(struct handover *handover)
     free(handover->agents);
     free(handover->workers);
     free(handover->connections);
+    free(handover->cookies);
     *handover = (struct handover){.asker = -1};
 }
 

@@ -11,7 +11,7 @@
  *   are their length and themselves.
  * Whoever reads trusts none of it: every length and number is checked, and a handover is taken or
  * refused as a whole. A descriptor is a number that means something in the process that wrote it;
- * exec keeps it, and handover_renumber() is for who got them in another way.
+ * exec keeps it, and cookies are for who got them in another way.
  *
  * Threads: none inside. Memory: what is read owns its lists, and lends all bytes from where it was
  * read; what is to be written owns its lists too, and lends everything in them.
@@ -99,6 +99,12 @@ struct handover_connection {
     struct handover_bytes out;
 };
 
+/* Which socket a descriptor is, for those who get it under another number. */
+struct handover_cookie {
+    int32_t fd;
+    uint64_t cookie; /* SO_COOKIE */
+};
+
 struct handover {
     struct handover_bytes version; /* of the program that wrote it */
     int64_t begun_ns;              /* steady: since when nothing is taken in */
@@ -114,6 +120,8 @@ struct handover {
     size_t worker_count;
     struct handover_connection *connections;
     size_t connection_count;
+    struct handover_cookie *cookies; /* of all sockets in it; none where numbers stay */
+    size_t cookie_count;
 };
 
 /* Adds the bytes of it; text->failed if there is no memory. */

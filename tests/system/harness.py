@@ -46,7 +46,7 @@ def program(name):
 class Process:
     """A running program and what it has said on standard error so far."""
 
-    def __init__(self, arguments, folder, terminal=False, environment=None, stdin=None):
+    def __init__(self, arguments, folder, terminal=False, environment=None, stdin=None, descriptors=()):
         self.arguments = [str(a) for a in arguments]
         self.lines, self.ended = [], False
         self.news = threading.Condition()
@@ -57,7 +57,8 @@ class Process:
         try:
             self.popen = subprocess.Popen(
                 self.arguments, cwd=folder, stderr=target, stdout=subprocess.DEVNULL,
-                stdin=stdin or subprocess.DEVNULL, env=os.environ | home | (environment or {}))
+                stdin=stdin or subprocess.DEVNULL, pass_fds=descriptors,
+                env=os.environ | home | (environment or {}))
         finally:
             os.close(target)
         self.pid = self.popen.pid
