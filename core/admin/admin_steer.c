@@ -55,7 +55,7 @@ void admin_upgrade(struct admin_client *client)
 
     log_info(client->server->log, "upgrade asked for", log_number("uid", client->uid),
              log_number("pid", client->pid));
-    (void)server_upgrade(client->server, client->fd, &code, &report);
+    server_upgrade(client->server, client->fd, &code, &report);
     if (code != EX_CONFIG && report.length > 0 && report.at[report.length - 1] == '\n')
         report.length--;
     admin_client_refuse(client, code, code == EX_CONFIG ? "report" : "error", text_end(&report));

@@ -145,12 +145,11 @@ static void log_report(const struct server *server, const struct text *report)
     }
 }
 
-bool server_upgrade(struct server *server, int asker, int *code, struct text *report)
+void server_upgrade(struct server *server, int asker, int *code, struct text *report)
 {
     *code = EXIT_FAILURE;
     (void)pthread_mutex_lock(&server->reloader.reloading);
     (void)try_all(server, asker, code, report);
     log_report(server, report);
     (void)pthread_mutex_unlock(&server->reloader.reloading);
-    return false;
 }

@@ -14,8 +14,6 @@
  * those before it, and this program goes on.
  * Threads: any but the shards' and the server's loop; it excludes reloads and other upgrades.
  */
-#include <stdbool.h>
-
 #include "base/text.h"
 
 struct server;
@@ -25,4 +23,4 @@ struct server;
  * says so; -1: nobody waits. On false this program goes on; `*code` is an exit code for whoever
  * asked, EX_CONFIG if the conf is to blame, and the report says why, a line for each reason.
  */
-bool server_upgrade(struct server *server, int asker, int *code, struct text *report);
+void server_upgrade(struct server *server, int asker, int *code, struct text *report);

@@ -273,7 +273,7 @@ static void *run(void *argument)
         SCOPED(text_free) struct text report = {0};
 
         if (upgrade)
-            (void)server_upgrade(reloader->server, -1, &code, &report);
+            server_upgrade(reloader->server, -1, &code, &report);
         else
             (void)server_reload(reloader->server, &plan, &report);
     }
