@@ -222,6 +222,23 @@ bool publisher_settle(struct publisher *publisher, bool view_is_shut, struct ras
     return write_pending(publisher, false, view_is_shut, error);
 }
 
+static bool task_cut(void *context, int shard)
+{
+    struct publisher *publisher = context;
+    struct cut *cut = shard_cut(&publisher->common->shards[shard]);
+
+    publisher_take_cut(publisher, shard, cut, publisher->ticket);
+    return cut != NULL;
+}
+
+bool publisher_settle_standing(struct publisher *publisher, struct rasad_error *error)
+{
+    if (!standstill_run(&publisher->common->standstill, task_cut, publisher))
+        return rasad_fail_memory(error);
+    return publisher_settle(publisher, true, error) ||
+           rasad_fail_at(error, "states can't be committed first");
+}
+
 bool publisher_commit(struct publisher *publisher, struct rasad_error *error)
 {
     bool fine;

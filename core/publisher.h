@@ -79,6 +79,10 @@ void publisher_resume(struct publisher *publisher);
  * all that is there. False if that can't be written; it stays to be tried again. */
 bool publisher_settle(struct publisher *publisher, bool view_is_shut, struct rasad_error *error);
 
+/* In a standstill, while it is paused and the view is shut: the same of all that the shards have
+ * changed by now. */
+bool publisher_settle_standing(struct publisher *publisher, struct rasad_error *error);
+
 /*
  * Makes the view show at least all that the shards had applied when this was called. False if a
  * shard did not answer within two seconds; its last state stands. With a store the view is what is

@@ -97,7 +97,8 @@ static bool open_store(struct server *server, struct rasad_error *error)
 {
     if (server->conf->state_dir[0] == '\0')
         return true;
-    if (!store_open(server->conf->state_dir, server->log, clock_steady_ns(), &server->store, error))
+    if (!store_open(server->conf->state_dir, server->received != NULL, server->log,
+                    clock_steady_ns(), &server->store, error))
         return false;
     server->common.series_ids = store_ids(server->store);
     server->common.note = publisher_note;
@@ -279,9 +280,9 @@ bool server_open(struct server *server, struct conf *conf, const struct log *log
     if (!take_signals(server, error) || !server_begin_conf(server, conf, error) ||
         !families_open(&server->families, conf, server->common.shard_count, error) ||
         !open_shards(server, error) ||
-        !publisher_open(&server->publisher, &server->view, &server->common, server->store,
-                        error) ||
-        !load_state(server, error) || !admin_open(server, &server->admin, error) || !open_listener(server, error))
+        !publisher_open(&server->publisher, &server->view, &server->common, server->store, error) ||
+        !load_state(server, error) || !admin_open(server, &server->admin, error) ||
+        !open_listener(server, error))
         return false;
     make_source(server);
     adopt(server); /* before anybody can look */

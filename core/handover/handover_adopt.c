@@ -13,7 +13,6 @@
 #include "admin/json_add.h"
 #include "base/clock.h"
 #include "base/scoped.h"
-#include "handover/durable.h"
 #include "handover/handover.h"
 #include "handover/handover_numbers.h"
 #include "isolate/keeper.h"
@@ -207,7 +206,7 @@ static bool adopt_stream(struct server *server, struct shard *shard, struct conn
 
     if (stream == NULL || stream->connection != NULL)
         return false;
-    if (!durable_was_loaded(server)) {
+    if (server->store == NULL) {
         stream->applied = from->applied;
         stream->chain = from->chain;
     }
@@ -217,7 +216,7 @@ static bool adopt_stream(struct server *server, struct shard *shard, struct conn
     stream->last_used_ns = shard->ingest.steady_ns;
     connection->stream = stream;
     connection->acknowledged = from->acknowledged;
-    protocol_acknowledge(connection);
+    protocol_acknowledge(connection, &shard->context);
     return true;
 }
 

@@ -50,7 +50,8 @@ static void leave(struct server *server, int asker, int64_t begun_ns, struct ras
     SCOPED(handover_free) struct handover handover = {.asker = -1};
     SCOPED(close_at) int memory = -1;
 
-    if (!server_commit_all(server, error) || !handover_collect(server, &handover, error))
+    if (!publisher_settle_standing(&server->publisher, error) ||
+        !handover_collect(server, &handover, error))
         return;
     handover.begun_ns = begun_ns;
     handover.asker = asker;

@@ -20,7 +20,8 @@ struct server;
 
 /*
  * Does it, and doesn't return if it succeeds. `asker` is a client's socket at which the new program
- * says so; -1: nobody waits. If it returns, this program goes on; `*code` is an exit code for whoever
- * asked, EX_CONFIG if the conf is to blame, and the report says why, a line for each reason.
+ * says so; -1: nobody waits. If it returns, this program goes on; `*code` is an exit code for
+ * whoever asked, EX_CONFIG if the conf is to blame, and the report says why, a line for each
+ * reason.
  */
 void server_upgrade(struct server *server, int asker, int *code, struct text *report);

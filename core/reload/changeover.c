@@ -31,18 +31,6 @@ static struct series_store *store_of(struct changeover *changeover, int shard)
     return &changeover->server->shards[shard].ingest.store;
 }
 
-static bool task_cut(void *context, int shard)
-{
-    struct changeover *changeover = context;
-    struct server *server = changeover->server;
-    struct cut *cut = shard_cut(&server->shards[shard]);
-
-    if (cut == NULL)
-        return rasad_fail_memory(&changeover->work[shard].error);
-    publisher_take_cut(&server->publisher, shard, cut, server->publisher.ticket);
-    return true;
-}
-
 static bool task_prepare(void *context, int shard)
 {
     struct changeover *changeover = context;
@@ -66,17 +54,6 @@ static bool task_enter(void *context, int shard)
     transition_enter(&changeover->work[shard].transition, store_of(changeover, shard));
     shard_take_conf(&changeover->server->shards[shard], changeover->next);
     return true;
-}
-
-/* All that shards have changed comes to the disk and into the view first, so that they have nothing
- * under way. */
-static bool bring_in_cuts(struct changeover *changeover, struct rasad_error *error)
-{
-    struct server *server = changeover->server;
-
-    return standstill_run(&server->common.standstill, task_cut, changeover) &&
-           (publisher_settle(&server->publisher, true, error) ||
-            rasad_fail_at(error, "states can't be committed first"));
 }
 
 /* States of metrics that were aside come back. Those that can't stay there. */
@@ -176,10 +153,9 @@ static bool change_all(struct changeover *changeover, const struct plan *plan, s
     struct server *server = changeover->server;
     struct rasad_error error = {""};
 
-    if (!bring_in_cuts(changeover, &error)) {
-        report_shards(changeover, report);
-        return error.text[0] != '\0' ? fail(error.text, report) : false;
-    }
+    /* First, so that the shards have nothing under way. */
+    if (!publisher_settle_standing(&server->publisher, &error))
+        return fail(error.text, report);
     if (!families_prepare(&server->families, changeover->next, plan, &changeover->families, &error))
         return fail(error.text, report);
     if (!changeover->families.moves ||

@@ -114,6 +114,16 @@ static size_t file_bytes(const char *folder)
     return stat(path, &file) == 0 ? (size_t)file.st_size : 0;
 }
 
+/* LMDB 0.9.24 leaves the descriptor that it writes pages with open over an exec. */
+static int close_on_exec(MDB_env *env)
+{
+    int fd, why = mdb_env_get_fd(env, &fd);
+
+    if (why != 0)
+        return why;
+    return fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 ? 0 : errno;
+}
+
 /* An environment in this file, with a map of this size; the error's number, or 0. */
 static int open_with_map(struct store *store, const char *path, unsigned flags, size_t map_size)
 {
@@ -124,7 +134,8 @@ static int open_with_map(struct store *store, const char *path, unsigned flags, 
         return why;
     if ((why = mdb_env_set_maxdbs(env, TABLES)) == 0 &&
         (why = mdb_env_set_mapsize(env, map_size)) == 0 &&
-        (why = mdb_env_open(env, path, MDB_NOTLS | flags, 0600)) == 0) {
+        (why = mdb_env_open(env, path, MDB_NOTLS | flags, 0600)) == 0 &&
+        (why = close_on_exec(env)) == 0) {
         store->env = env;
         store->map_size = map_size;
         return 0;
@@ -304,8 +315,15 @@ static void close_store(struct store **store)
     store_close(*store);
 }
 
-bool store_open(const char *folder, const struct log *log, int64_t steady_ns, struct store **out,
-                struct rasad_error *error)
+static bool check_or_begin(struct store *store, bool is_trusted, struct rasad_error *error)
+{
+    if (file_bytes(store->folder) == 0)
+        return begin_file(store, error);
+    return is_trusted || store_check(store->folder, error);
+}
+
+bool store_open(const char *folder, bool is_trusted, const struct log *log, int64_t steady_ns,
+                struct store **out, struct rasad_error *error)
 {
     SCOPED(close_store) struct store *store = calloc(1, sizeof *store);
 
@@ -318,9 +336,8 @@ bool store_open(const char *folder, const struct log *log, int64_t steady_ns, st
         return rasad_fail_memory(error);
     if (!make_folder(folder, error) || !is_local(folder, error) || !lock_folder(store, error))
         return false;
-    if (!(file_bytes(folder) > 0 ? store_check(folder, error) : begin_file(store, error)) ||
-        !store_open_env(store, error) || !read_about(store, error) ||
-        !store_read_layouts(store, error))
+    if (!check_or_begin(store, is_trusted, error) || !store_open_env(store, error) ||
+        !read_about(store, error) || !store_read_layouts(store, error))
         return false;
     store->uptime_offset_ns = store->commit.uptime_ns - steady_ns;
     *out = TAKE(store);

@@ -36,11 +36,16 @@ struct store;
 
 /*
  * Opens the folder's database, or begins one. What is there is looked through first, by a process
- * of its own, for damage. Refused, and left as it is: what another server has open, what is
- * damaged, of a newer format or not ours, and a file system over a network. `steady_ns` is now.
+ * of its own, for damage, unless it `is_trusted`, since it was in use a moment ago. Refused, and
+ * left as it is: what another server has open, what is damaged, of a newer format or not ours, and
+ * a file system over a network. `steady_ns` is now.
  */
-bool store_open(const char *folder, const struct log *log, int64_t steady_ns, struct store **out,
-                struct rasad_error *error);
+bool store_open(const char *folder, bool is_trusted, const struct log *log, int64_t steady_ns,
+                struct store **out, struct rasad_error *error);
+
+/* Whether this program knows the format of what lies in the folder, which may be in use; or nothing
+ * does. */
+bool store_is_readable(const char *folder, struct rasad_error *error);
 
 /* NULL is fine. */
 void store_close(struct store *store);

@@ -118,6 +118,27 @@ _Noreturn static void look(const char *folder, int answer)
     _exit(fine ? 0 : 1);
 }
 
+bool store_is_readable(const char *folder, struct rasad_error *error)
+{
+    MDB_env *env;
+    MDB_txn *txn;
+    bool fine = true;
+    int why = mdb_env_create(&env);
+
+    if (why == 0)
+        why = mdb_env_set_maxdbs(env, 8);
+    if (why == 0)
+        why = mdb_env_open(env, folder, MDB_RDONLY, 0);
+    if (why == 0 && (why = mdb_txn_begin(env, NULL, MDB_RDONLY, &txn)) == 0) {
+        fine = check_about(txn, error);
+        mdb_txn_abort(txn);
+    }
+    mdb_env_close(env);
+    if (why != 0 && why != ENOENT)
+        fine = rasad_fail(error, "%s", mdb_strerror(why));
+    return fine || rasad_fail_at(error, "%s", folder);
+}
+
 /* ---- In the server ------------------------------------------------------------------------- */
 
 /* What the child has to say, to its end. */

@@ -288,7 +288,7 @@ def test_a_program_that_does_not_start_is_refused_and_the_old_one_goes_on(upgrad
     assert done.returncode == code and done.stdout == ""
     assert done.stderr.startswith("rasadctl: ") and reason in done.stderr and done.stderr.count("\n") == 1
     client.send({"A": 1}).ping()
-    assert server.scrape().value("A_total", agent=client.agent) == 2
+    server.wait_for("A_total", equals=2, agent=client.agent)
     server.install_again()
     assert server.upgrade() == 1
 
@@ -301,7 +301,7 @@ def test_a_program_that_hangs_is_refused(upgrading, connect):
     server.kill(signal.SIGUSR2)
     until(server.children, "the new program was started")
     client.send({"A": 1}).ping()  # meanwhile all goes on
-    assert server.scrape().value("A_total", agent=client.agent) == 2
+    server.wait_for("A_total", equals=2, agent=client.agent)
     assert server.wait_line(REFUSED + ".*does not answer within", after=before, deadline_s=40)
     assert server.children() == []
 
@@ -340,7 +340,7 @@ def test_a_program_that_reads_another_format_is_refused(upgrading, connect):
     server.install(OTHER_FORMAT.format(where="--check-handover", at=9, bit=1))
     assert "the handover has format 257" in server.refuses()
     client.send({"A": 1}).ping()
-    assert server.scrape().value("A_total", agent=client.agent) == 2
+    server.wait_for("A_total", equals=2, agent=client.agent)
 
 
 @pytest.mark.parametrize("at", [0, 8, 12, 16, 60])
@@ -375,7 +375,7 @@ def test_a_conf_with_errors_is_the_reason(upgrading, connect):
     assert done.returncode == 78 and done.stdout == ""
     assert len(done.stderr.splitlines()) == 2 and 'did you mean \\"gauge\\"' in done.stderr.replace('"', '\\"')
     client.send({"A": 1}).ping()
-    assert server.scrape().value("A_total", agent=client.agent) == 2
+    server.wait_for("A_total", equals=2, agent=client.agent)
 
 
 def test_without_state_dir_it_is_refused(upgrading):
@@ -400,11 +400,20 @@ def test_a_changed_conf_is_in_force_after_it(upgrading, connect):
     client.send({"G": 3, "A": 1}).ping()
     connect(server).send({"G": 4}).ping()
     late.send({"G": 5}).ping()
-    scrape = server.scrape()
-    assert scrape.value("G", agent=client.agent) == 3
+    scrape = server.wait_for("G", equals=3, agent=client.agent)
     assert "A" not in scrape.families
     assert not (server.folder / "rasad.sock").exists() and (server.folder / "other.sock").exists()
     assert subprocess.run([program("rasadctl"), "-S", server.folder / "other.sock", "upgrade"]).returncode == 0
+
+
+def shown_names(page):
+    """The senders of A, by a scrape at a unix socket."""
+    with socket.socket(socket.AF_UNIX) as web:
+        web.settimeout(20)
+        web.connect(str(page))
+        web.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        text = b"".join(iter(lambda: web.recv(65536), b"")).decode()
+    return set(re.findall(r'^A_total\{agent="(unix:\d+\.\d+)"\}', text, re.M))
 
 
 def test_unix_sockets_stay(upgrading, tmp_path):
@@ -431,13 +440,8 @@ def test_unix_sockets_stay(upgrading, tmp_path):
             other.sendall(b'{"A": 1}{"@ping": 2}')
             one.sendall(b'{"A": 1}{"@ping": 3}')
             assert one.recv(100) == b'{"@pong":3}\n' and other.recv(100) == b'{"@pong":2}\n'
-            with socket.socket(socket.AF_UNIX) as web:
-                web.settimeout(20)
-                web.connect(str(page))
-                web.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-                text = b"".join(iter(lambda: web.recv(65536), b"")).decode()
-        names = set(re.findall(r'^A_total\{agent="(unix:\d+\.\d+)"\}', text, re.M))
-        assert names == {f"unix:{os.getpid()}.1", f"unix:{os.getpid()}.2"}
+            names = {f"unix:{os.getpid()}.1", f"unix:{os.getpid()}.2"}
+            until(lambda: shown_names(page) == names, "both are shown")
     finally:
         assert process.clean_up() is None, process.log
     assert not page.exists() and not agents.exists()
