@@ -175,13 +175,17 @@ class Server:
 
     def start(self):
         self.launch()
-        try:
-            for pattern in (LISTENING, SERVING):
-                self.process.wait_line(pattern, deadline_s=PATIENCE_S)
-        except AssertionError as error:
-            raise Found(f"the server does not come up: {error}") from None
+        for pattern in (LISTENING, SERVING):
+            self.says(pattern, 0)
         with self.lock:
             self.is_down = False
+
+    def says(self, pattern, after):
+        """Waits for a line of its log, from line `after` on."""
+        try:
+            return self.process.wait_line(pattern, after, PATIENCE_S)
+        except AssertionError as error:
+            raise Found(f"of the server: {str(error)[-8000:]}") from None
 
     def goes_down(self):
         with self.lock:
@@ -275,8 +279,10 @@ class Sender:
     def launch(self, command, **more):
         self.starts += 1
         with (self.folder / "log").open("ab") as log:
-            self.popen = subprocess.Popen([str(word) for word in command], stderr=log, cwd=self.folder,
-                                          env=os.environ | self.chaos.options.agent_environment, **more)
+            self.popen = subprocess.Popen(
+                [str(word) for word in command], stderr=log, stdout=subprocess.DEVNULL, cwd=self.folder,
+                env=os.environ | {"HOME": str(self.folder), "STATE_DIRECTORY": str(self.folder),
+                                  "LC_ALL": "C.UTF-8"} | self.chaos.options.agent_environment, **more)
 
     def check(self):
         """Notes that it is done; Found if it ended in another way."""
@@ -323,8 +329,7 @@ class Reference(Sender):
     def start(self):
         self.launch([PROGRAMS / "chaos_sender", "push", *self.words(), f"port={self.chaos.proxy.port}",
                      f"name={self.name}", f"stream={self.stream}", "state=acked",
-                     f"seed={self.chaos.options.seed * 1000 + self.index * 100 + self.starts}"],
-                    stdout=subprocess.DEVNULL)
+                     f"seed={self.chaos.options.seed * 1000 + self.index * 100 + self.starts}"])
 
     def progress(self):
         path = self.folder / "acked"
@@ -335,31 +340,60 @@ class Reference(Sender):
 class Stdin(Sender):
     """rasad-agent --stdin, fed with the workload. Its input can't be had twice, so it is not killed."""
 
-    survives = ("sender-stop",)
+    survives, feeder = ("sender-stop",), None
 
     def start(self):
         self.feeder = subprocess.Popen([str(PROGRAMS / "chaos_sender"), "print", *self.words()],
                                        stdout=subprocess.PIPE)
         self.launch([program("rasad-agent"), "-s", f"127.0.0.1:{self.chaos.proxy.port}", "-n", self.name,
-                     "--stdin"], stdin=self.feeder.stdout, stdout=subprocess.DEVNULL)
+                     "--stdin"], stdin=self.feeder.stdout)
         self.feeder.stdout.close()
-
-    def launch(self, command, **more):
-        os.environ.setdefault("LC_ALL", "C.UTF-8")
-        with (self.folder / "log").open("ab") as log:
-            self.popen = subprocess.Popen(
-                [str(word) for word in command], stderr=log, cwd=self.folder,
-                env=os.environ | {"HOME": str(self.folder), "STATE_DIRECTORY": str(self.folder)}
-                | self.chaos.options.agent_environment, **more)
 
     def clean_up(self):
         super().clean_up()
-        if self.feeder.poll() is None:
+        if self.feeder:
             self.feeder.kill()
-        self.feeder.wait(PATIENCE_S)
+            self.feeder.wait(PATIENCE_S)
 
 
-SENDERS = {"reference": Reference, "stdin": Stdin}
+class Library(Sender):
+    """chaos_pusher: librasad-client with a spool. Killed, it goes on behind what the spool ever took.
+
+        chaos_pusher index=I messages=N begin=… seconds=S step=MS plain=1 name=WEB port=N spool=FOLDER
+
+    ends with 0 once all N messages are acknowledged. A power cut leaves what a kill never does, a torn
+    tail, so the end of the spool is torn as well, now and then: behind what was safe.
+    """
+
+    survives = ("sender-kill", "sender-stop", "sender-restart")
+
+    def __init__(self, chaos, index):
+        super().__init__(chaos, index)
+        self.rng = random.Random(chaos.options.seed * 1000 + index)
+
+    def start(self):
+        self.launch([PROGRAMS / "chaos_pusher", *self.words(), f"name={self.name}",
+                     f"port={self.chaos.proxy.port}", "spool=spool"])
+
+    def end(self, number):
+        super().end(number)
+        if self.rng.random() < 0.5:
+            self.tear()
+
+    def tear(self):
+        """Appends what a disk may hold behind the last thing that was synced."""
+        for folder in [f for f in (self.folder / "spool").iterdir() if f.is_dir()]:
+            files = sorted(folder.iterdir())
+            if files:
+                size = self.rng.randrange(1, 300)
+                torn = self.rng.choice((self.rng.randbytes(size), bytes(size), files[-1].read_bytes()[-size:]))
+                with files[-1].open("ab") as segment:
+                    segment.write(torn)
+                self.chaos.counts["torn tail"] += 1
+
+
+SENDERS = {kind.__name__.lower(): kind for kind in (Reference, Stdin, Library)
+           if kind is not Library or (PROGRAMS / "chaos_pusher").exists()}
 
 
 # ---- What is watched all the time ---------------------------------------------------------------
@@ -615,14 +649,17 @@ class Chaos:
             broken = 'metric "spare" { plugin = "counter"  misspelt = 1 }'
         server.write_conf(broken)
         server.process.kill(signal.SIGHUP)
-        word = server.process.wait_line(r"(info reloaded|error reload failed)", after=seen,
-                                        deadline_s=PATIENCE_S)[1]
+        word = server.says(r"(info reloaded|error reload failed)", seen)[1]
         if (word == "info reloaded") == bool(broken):
             raise Found(f"after a reload with {what}: {word}\n{server.tail()}")
 
     def server_upgrade(self):
-        # It goes on under its process id, which check_alive() and the poller look at.
+        """Another program in the same process: its id stays, and no scrape may fail."""
+        seen = len(self.server.process.lines)
         self.server.process.kill(signal.SIGUSR2)
+        word = self.server.says(r"(info upgraded|error upgrade \w+)", seen)[1]
+        if word != "info upgraded":
+            raise Found(f"{word}\n{self.server.tail()}")
 
     # The end.
 

@@ -403,7 +403,7 @@ static int print(const struct options *options)
 
     for (uint64_t k = 0; k < options->messages && !ferror(stdout);) {
         for (uint64_t most = released(options); k < most && out.length < OUT_BYTES;) {
-            workload_write((uint32_t)options->index, ++k, true, &out);
+            workload_write((uint32_t)options->index, ++k, options->plain != 0, &out);
             text_add_char(&out, '\n');
         }
         if (out.failed)
