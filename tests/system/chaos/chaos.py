@@ -356,13 +356,11 @@ class Stdin(Sender):
             self.feeder.wait(PATIENCE_S)
 
 
-class Library(Sender):
-    """chaos_pusher: librasad-client with a spool. Killed, it goes on behind what the spool ever took.
+class Spool(Sender):
+    """pusher.c: the agent's client with a spool. Killed, it goes on behind what the spool ever took.
 
-        chaos_pusher index=I messages=N begin=… seconds=S step=MS plain=1 name=WEB port=N spool=FOLDER
-
-    ends with 0 once all N messages are acknowledged. A power cut leaves what a kill never does, a torn
-    tail, so the end of the spool is torn as well, now and then: behind what was safe.
+    A power cut leaves what a kill never does, a torn tail, so now and then the end of the spool is torn
+    as well, behind what was safe.
     """
 
     survives = ("sender-kill", "sender-stop", "sender-restart")
@@ -373,7 +371,7 @@ class Library(Sender):
 
     def start(self):
         self.launch([PROGRAMS / "chaos_pusher", *self.words(), f"name={self.name}",
-                     f"port={self.chaos.proxy.port}", "spool=spool"])
+                     f"port={self.chaos.proxy.port}", "spool=spool", "state=synced"])
 
     def end(self, number):
         super().end(number)
@@ -382,18 +380,16 @@ class Library(Sender):
 
     def tear(self):
         """Appends what a disk may hold behind the last thing that was synced."""
-        for folder in [f for f in (self.folder / "spool").iterdir() if f.is_dir()]:
-            files = sorted(folder.iterdir())
-            if files:
-                size = self.rng.randrange(1, 300)
-                torn = self.rng.choice((self.rng.randbytes(size), bytes(size), files[-1].read_bytes()[-size:]))
-                with files[-1].open("ab") as segment:
-                    segment.write(torn)
-                self.chaos.counts["torn tail"] += 1
+        newest = {path.parent: path for path in sorted((self.folder / "spool").rglob("*.seg"))}
+        for path in newest.values():
+            size = self.rng.randrange(1, 300)
+            torn = self.rng.choice((self.rng.randbytes(size), bytes(size), path.read_bytes()[-size:]))
+            with path.open("ab") as segment:
+                segment.write(torn)
+            self.chaos.counts["torn tail"] += 1
 
 
-SENDERS = {kind.__name__.lower(): kind for kind in (Reference, Stdin, Library)
-           if kind is not Library or (PROGRAMS / "chaos_pusher").exists()}
+SENDERS = {kind.__name__.lower(): kind for kind in (Reference, Spool, Stdin)}
 
 
 # ---- What is watched all the time ---------------------------------------------------------------

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 
-from chaos import SENDERS, Chaos, Found, Options
+from chaos import Chaos, Found, Options
 
 
 @dataclass
@@ -40,7 +40,7 @@ BUGS = {
     # What was on its way when the connection broke is gone.
     "spool-freed-when-sent": Bug("agent", {"cut": 3, "zombie": 2, "stall": 1}, {"stdin": 4}),
     # Kills alone never leave a torn tail, so the driver tears it.
-    "torn-tail-kept": Bug("agent", {"sender-kill": 1}, {"library": 4}),
+    "torn-tail-kept": Bug("agent", {"sender-kill": 1}, {"spool": 4}),
 }
 
 
@@ -62,9 +62,6 @@ def look(bug, seed, environment):
 def verdict(name, seed):
     """Whether the suite is as it should be about this bug; says so."""
     bug = BUGS[name]
-    if not bug.senders.keys() <= SENDERS.keys():
-        print(f"{name}: NOT TRIED, no senders of kind {', '.join(bug.senders)}", flush=True)
-        return False
     false_alarm = look(bug, seed, {})
     if false_alarm:
         print(f"{name}: FALSE ALARM with seed {seed}, nothing was planted: {false_alarm}", flush=True)

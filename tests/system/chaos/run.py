@@ -27,7 +27,7 @@ def read_command_line():
     parser.add_argument("--seconds", type=int, default=150, help="how long (default 150)")
     parser.add_argument("--disturbances", type=int, help="how many (default: 200 in 150 seconds)")
     parser.add_argument("--messages", type=int, help="of each sender (default: 1000000 in 150 seconds)")
-    parser.add_argument("--senders", default="reference:6,stdin:2", help="KIND:COUNT,… or a count")
+    parser.add_argument("--senders", default="reference:4,spool:2,stdin:2", help="KIND:COUNT,… or a count")
     parser.add_argument("--only", default="", help="disturbances KIND[:WEIGHT],…")
     parser.add_argument("--without", default="", help="disturbances to leave out: KIND,…")
     parser.add_argument("--plan", action="store_true", help="print the disturbances, and do nothing")

@@ -8,9 +8,7 @@
  *   chaos_sender print index=I messages=N [...]      the messages, a line each: for other senders
  *   chaos_sender expect index=I messages=N           what they add up to, as JSON
  *
- * More words: seed=N; begin=NS seconds=S step=MS: at steady time NS + t as many messages are
- * released as t is of S seconds, in steps of MS; window=BYTES that may be unacknowledged;
- * plain=1: no malformed messages.
+ * options.h has the other words.
  *
  * `push` ends with 0 once all messages are acknowledged, and with 3 and a line on standard error as
  * soon as the server has broken its word:
@@ -25,7 +23,6 @@
 #include <inttypes.h>
 #include <netinet/in.h>
 #include <poll.h>
-#include <stdarg.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -33,17 +30,12 @@
 #include "base/crc32c.h"
 #include "base/scoped.h"
 #include "base/text.h"
+#include "options.h"
 #include "workload.h"
 
 #define RING 32768 /* messages that may be unacknowledged; a power of two */
 #define OUT_BYTES 65536
 #define REPLY_BYTES 4096
-#define BROKEN_WORD 3
-
-struct options {
-    const char *name, *stream, *state, *mode;
-    uint64_t port, index, messages, seed, window_bytes, begin_ns, seconds, step_ms, plain;
-};
 
 /* What the state file holds: the highest ack ever seen, and the chain up to there. */
 struct kept {
@@ -74,18 +66,6 @@ struct sender {
     int64_t patience_ns; /* how long it may be silent while it owes us something */
     uint64_t connections, resent;
 };
-
-__attribute__((format(printf, 2, 3), noreturn)) static void die(int code, const char *format, ...)
-{
-    va_list arguments;
-
-    va_start(arguments, format);
-    (void)fputs("chaos_sender: ", stderr);
-    (void)vfprintf(stderr, format, arguments);
-    (void)fputc('\n', stderr);
-    va_end(arguments);
-    exit(code);
-}
 
 static uint64_t draw(struct sender *sender, uint64_t below)
 {
@@ -158,27 +138,11 @@ static void add_message(struct sender *sender, uint64_t k, struct text *scratch)
     sender->sent = k;
 }
 
-/* How many messages may have been sent by now. */
-static uint64_t released(const struct options *options)
-{
-    int64_t step_ns = (int64_t)options->step_ms * NS_PER_MS;
-    int64_t since_ns = clock_steady_ns() - (int64_t)options->begin_ns;
-
-    if (options->seconds == 0 || since_ns >= (int64_t)options->seconds * NS_PER_S)
-        return options->messages;
-    if (since_ns < 0)
-        return 0;
-    if (step_ns > 0)
-        since_ns -= since_ns % step_ns;
-    return (uint64_t)((double)options->messages * (double)since_ns /
-                      ((double)options->seconds * (double)NS_PER_S));
-}
-
 static void fill(struct sender *sender)
 {
     static struct text scratch;
     const struct options *options = sender->options;
-    uint64_t most = released(options);
+    uint64_t most = options_released(options);
 
     if (sender->written == sender->out.length) {
         text_clear(&sender->out);
@@ -402,7 +366,7 @@ static int print(const struct options *options)
     struct text out = {0};
 
     for (uint64_t k = 0; k < options->messages && !ferror(stdout);) {
-        for (uint64_t most = released(options); k < most && out.length < OUT_BYTES;) {
+        for (uint64_t most = options_released(options); k < most && out.length < OUT_BYTES;) {
             workload_write((uint32_t)options->index, ++k, options->plain != 0, &out);
             text_add_char(&out, '\n');
         }
@@ -450,48 +414,16 @@ static int expect(const struct options *options)
     return 0;
 }
 
-/* ---- Its command line ---- */
-
-static void take_word(struct options *options, char *word)
-{
-    const struct {
-        const char *name;
-        const char **text;
-        uint64_t *number;
-    } words[] = {
-        {"name", &options->name, NULL},      {"stream", &options->stream, NULL},
-        {"state", &options->state, NULL},    {"port", NULL, &options->port},
-        {"index", NULL, &options->index},    {"messages", NULL, &options->messages},
-        {"seed", NULL, &options->seed},      {"window", NULL, &options->window_bytes},
-        {"begin", NULL, &options->begin_ns}, {"seconds", NULL, &options->seconds},
-        {"step", NULL, &options->step_ms},   {"plain", NULL, &options->plain},
-    };
-    char *value = strchr(word, '=');
-
-    for (size_t i = 0; value != NULL && i < sizeof words / sizeof *words; i++) {
-        if (strlen(words[i].name) != (size_t)(value - word) ||
-            strncmp(words[i].name, word, (size_t)(value - word)) != 0)
-            continue;
-        if (words[i].text != NULL)
-            *words[i].text = value + 1;
-        else
-            *words[i].number = strtoull(value + 1, NULL, 10);
-        return;
-    }
-    die(64, "what is %s? (its source has the words)", word);
-}
-
 int main(int argc, char **argv)
 {
-    struct options options = {.window_bytes = 256 << 10, .mode = argc > 1 ? argv[1] : ""};
+    const char *mode = argc > 1 ? argv[1] : "";
+    const struct options options = options_read(argc - 2, argv + 2);
 
-    for (int i = 2; i < argc; i++)
-        take_word(&options, argv[i]);
-    if (strcmp(options.mode, "push") == 0 && options.name && options.stream && options.state)
+    if (strcmp(mode, "push") == 0 && options.name && options.stream && options.state)
         return push(&options);
-    if (strcmp(options.mode, "print") == 0)
+    if (strcmp(mode, "print") == 0)
         return print(&options);
-    if (strcmp(options.mode, "expect") == 0)
+    if (strcmp(mode, "expect") == 0)
         return expect(&options);
     die(64, "push, print or expect? (its source has the words)");
 }
