@@ -38,6 +38,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import exposition  # noqa: E402
+import tear  # noqa: E402
 from harness import BUILD, LISTENING, REPORT, SERVING, Process, program  # noqa: E402
 from wire import Client  # noqa: E402
 
@@ -375,18 +376,19 @@ class Spool(Sender):
 
     def end(self, number):
         super().end(number)
-        if self.rng.random() < 0.5:
-            self.tear()
-
-    def tear(self):
-        """Appends what a disk may hold behind the last thing that was synced."""
-        newest = {path.parent: path for path in sorted((self.folder / "spool").rglob("*.seg"))}
-        for path in newest.values():
-            size = self.rng.randrange(1, 300)
-            torn = self.rng.choice((self.rng.randbytes(size), bytes(size), path.read_bytes()[-size:]))
-            with path.open("ab") as segment:
-                segment.write(torn)
+        spool = self.folder / "spool"
+        if self.rng.random() < 0.5 and tear.tear_group(spool, self.rng, self.message):
+            self.chaos.counts["torn group"] += 1
+        elif self.rng.random() < 0.5:
+            tear.tear_garbage(spool, self.rng)
             self.chaos.counts["torn tail"] += 1
+
+    def message(self, k):
+        """What pusher.c pushes as number k."""
+        if k > self.chaos.options.messages:
+            return None
+        return subprocess.run([PROGRAMS / "chaos_sender", "print", f"index={self.index}", f"first={k}",
+                               f"messages={k}", "plain=1"], check=True, stdout=subprocess.PIPE).stdout.rstrip(b"\n")
 
 
 SENDERS = {kind.__name__.lower(): kind for kind in (Reference, Spool, Stdin)}

@@ -32,8 +32,8 @@ static void take_word(struct options *options, char *word)
         {"index", NULL, &options->index},    {"messages", NULL, &options->messages},
         {"seed", NULL, &options->seed},      {"window", NULL, &options->window_bytes},
         {"begin", NULL, &options->begin_ns}, {"seconds", NULL, &options->seconds},
-        {"spool", &options->spool, NULL},    {"step", NULL, &options->step_ms},
-        {"plain", NULL, &options->plain},
+        {"spool", &options->spool, NULL},    {"first", NULL, &options->first},
+        {"step", NULL, &options->step_ms},   {"plain", NULL, &options->plain},
     };
     char *value = strchr(word, '=');
 

@@ -16,7 +16,8 @@ struct options {
     const char *spool;     /* spool: a folder */
     uint64_t port;         /* port: of the server, on 127.0.0.1 */
     uint64_t index;        /* index: whose workload */
-    uint64_t messages;     /* messages: how many */
+    uint64_t first;        /* first: the first to be printed */
+    uint64_t messages;     /* messages: how many, so the last one's number */
     uint64_t plain;        /* plain=1: nothing malformed */
     uint64_t seed;         /* seed: for what is left to chance */
     uint64_t window_bytes; /* window: how much may be unacknowledged */

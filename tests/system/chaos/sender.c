@@ -365,7 +365,8 @@ static int print(const struct options *options)
 {
     struct text out = {0};
 
-    for (uint64_t k = 0; k < options->messages && !ferror(stdout);) {
+    for (uint64_t k = options->first > 0 ? options->first - 1 : 0;
+         k < options->messages && !ferror(stdout);) {
         for (uint64_t most = options_released(options); k < most && out.length < OUT_BYTES;) {
             workload_write((uint32_t)options->index, ++k, options->plain != 0, &out);
             text_add_char(&out, '\n');
