@@ -18,6 +18,7 @@ In the end:
   - the server knows each stream's number and chain.
 """
 import collections
+import ctypes
 import heapq
 import http.client
 import itertools
@@ -25,6 +26,7 @@ import json
 import os
 import random
 import re
+import select
 import signal
 import socket
 import struct
@@ -45,6 +47,7 @@ from wire import Client  # noqa: E402
 PROGRAMS = BUILD / "tests" / "system" / "chaos"
 PATIENCE_S = 60  # for what should take moments: a start, the next ack once nothing is in the way
 BOUNDS = (5, 10, 25, 50)  # as in workload.c
+LIBC = ctypes.CDLL(None)
 
 CONF = """
 listen {{ address = "127.0.0.1"  port = {port} }}
@@ -115,8 +118,10 @@ def draw_words(rng, kind):
         "sender-kill": lambda: (rng.randrange(1000), milliseconds(400)),
         "sender-stop": lambda: (rng.randrange(1000), milliseconds(1500)),
         "sender-restart": lambda: (rng.randrange(1000), milliseconds(400)),
-        # Down for so long; and killed again after so long a start, or not.
-        "server-kill": lambda: (rng.choice((0, 0, milliseconds(500))),
+        # So many microseconds behind the first write of a commit, or at any moment; down for so long; and
+        # killed again after so long a start, or not.
+        "server-kill": lambda: (rng.choice((-1, milliseconds(1000), milliseconds(5000))),
+                                rng.choice((0, 0, 0, milliseconds(500))),
                                 rng.choice((-1, -1, rng.randrange(40)))),
         "server-restart": lambda: (rng.choice((0, milliseconds(300))),),
         "server-stop": lambda: (milliseconds(1200),),
@@ -204,6 +209,15 @@ class Server:
         self.check_log()
         if code != (-number if number == signal.SIGKILL else 0):
             raise Found(f"the server ended with {code} on signal {number}:\n{self.tail()}")
+
+    def wait_write(self):
+        """Waits for the next write to the state on disk; a tenth of a second at most."""
+        watch = LIBC.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            LIBC.inotify_add_watch(watch, str(self.folder / "state").encode(), 2)  # IN_MODIFY
+            select.select([watch], [], [], 0.1)
+        finally:
+            os.close(watch)
 
     def check_alive(self):
         code = self.process.popen.poll()
@@ -614,7 +628,12 @@ class Chaos:
         self.after(stop_ms, go_on)
         return 1
 
-    def server_kill(self, down_ms, again_ms):
+    def server_kill(self, behind_us, down_ms, again_ms):
+        if behind_us >= 0:
+            self.server.wait_write()
+            end_s = time.monotonic() + behind_us / 1e6
+            while time.monotonic() < end_s:  # a sleep would be too coarse
+                pass
         self.server.end(signal.SIGKILL)
         time.sleep(down_ms / 1000)
         if again_ms >= 0:

@@ -34,7 +34,7 @@ BUGS = {
     "ack-before-commit": Bug("server", {"server-kill": 1}, REFERENCE),
     # A kill in between leaves states that are ahead of their numbers: found by chance only.
     "marks-in-second-transaction": Bug("server", {"server-kill": 1}, REFERENCE, seconds=20,
-                                       disturbances=100, rounds=6),
+                                       disturbances=60, rounds=6),
     "no-fencing": Bug("server", {"zombie": 4, "sender-kill": 1, "server-stop": 1}, REFERENCE),
     "applied-not-restored": Bug("server", {"server-kill": 1, "server-restart": 1}, REFERENCE),
     # What was on its way when the connection broke is gone.
