@@ -91,6 +91,11 @@ WEIGHTS = {
 }
 
 
+def end_cleanly():
+    """From now on SIGTERM ends this process as Ctrl+C does: after its children."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+
+
 # ---- What is done, and when ---------------------------------------------------------------------
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 
-from chaos import Chaos, Found, Options
+from chaos import Chaos, Found, Options, end_cleanly
 
 
 @dataclass
@@ -83,6 +83,7 @@ def main():
     unknown = set(words.bugs) - BUGS.keys()
     if unknown:
         parser.error(f"no such bug: {', '.join(unknown)}")
+    end_cleanly()
     print(f"seed {words.seed}", flush=True)
     return 0 if all([verdict(name, words.seed) for name in words.bugs or BUGS]) else 1
 

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import traceback
 
-from chaos import WEIGHTS, Chaos, Found, Options, draw_plan
+from chaos import WEIGHTS, Chaos, Found, Options, draw_plan, end_cleanly
 
 
 def pairs(text, default):
@@ -50,12 +50,13 @@ def make_options(words):
 
 
 def main():
-    options = make_options(read_command_line())
+    words = read_command_line()
+    options = make_options(words)
     print(f"seed {options.seed}", flush=True)
-    words = sys.argv[1:]
-    if "--plan" in words:
+    if words.plan:
         print("\n".join(str(d) for d in draw_plan(options)))
         return 0
+    end_cleanly()
     folder = tempfile.mkdtemp(prefix="rasad-chaos-")
     chaos = Chaos(folder, options)
     try:
@@ -63,7 +64,7 @@ def main():
     except Found as found:
         print(f"FOUND with seed {options.seed}: {found}\n(see {folder})", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):
         shutil.rmtree(folder)
         raise
     except BaseException:
