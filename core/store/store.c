@@ -239,8 +239,10 @@ bool store_grow(struct store *store, struct rasad_error *error)
 {
     int why = mdb_env_set_mapsize(store->env, 2 * store->map_size);
 
-    if (why != 0)
+    if (why != 0) {
+        store_distrust(store); /* LMDB has let go of the map that it had */
         return store_fail(store, why, error);
+    }
     store->map_size *= 2;
     return true;
 }
@@ -276,7 +278,8 @@ static bool read_commit(struct store *store, MDB_txn *txn, struct rasad_error *e
         return true;
     if (why != 0)
         return store_fail(store, why, error);
-    return record_read_commit(value.mv_data, value.mv_size, &store->commit, error);
+    return record_read_commit(value.mv_data, value.mv_size, &store->commit, error) ||
+           rasad_fail_at(error, "%s/data.mdb", store->folder);
 }
 
 /* Ids go on behind the last that is there. */

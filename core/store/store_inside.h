@@ -44,7 +44,8 @@ bool store_open_env(struct store *store, struct rasad_error *error);
 /* Closes it; it is not to be trusted any more. */
 void store_distrust(struct store *store);
 
-/* The map becomes twice as large; no transaction may be open. */
+/* The map becomes twice as large; no transaction may be open. On false the environment is closed.
+ */
 bool store_grow(struct store *store, struct rasad_error *error);
 
 /* Fills the error with LMDB's reason. */
