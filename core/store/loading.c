@@ -249,8 +249,10 @@ static bool join(struct bringing *bringing, struct shard *shard, struct series *
     enter_plugin(family);
     fine = aggregate_merge(family->aggregate, series_state(series), bringing->state, error);
     crash_leave();
-    if (!fine || !series_erase(&shard->ingest.store, id))
+    if (!fine)
         return false;
+    if (!series_erase(&shard->ingest.store, id))
+        return rasad_fail_memory(error);
     if (like->created_ns < series->created_ns)
         series->created_ns = like->created_ns;
     if (like->updated_ns > series->updated_ns)
