@@ -114,6 +114,8 @@ static void commit(struct changeover *changeover)
     struct server *server = changeover->server;
     struct conf *old = server->conf;
 
+    if (server->store != NULL)
+        store_end_layouts(server->store, &server->families, clock_steady_ns());
     forget_in_view(changeover);
     (void)standstill_run(&server->common.standstill, task_leave, changeover);
     families_commit(&server->families, &changeover->families);

@@ -290,7 +290,8 @@ static bool put(struct bringing *bringing, const struct route *route, uint64_t i
     memcpy(series_published(series), series_state(series), route->family->state_size);
     if (is_new)
         view_add(bringing->loading->view, series);
-    if (route->migrates || route->relabels || record->layout != route->family->layout)
+    if (route->migrates || route->relabels || record->layout != route->family->layout ||
+        (like.agent == NULL && (record->flags & RECORD_AGENT) != 0))
         series_mark(&shard->ingest.store, series);
     return true;
 }

@@ -82,6 +82,10 @@ bool store_write(struct store *store, const struct cut *cuts, bool hold_all, int
  * memory. The next commit says so on disk. */
 bool store_sort_layouts(struct store *store, struct families *families, int64_t steady_ns);
 
+/* The families are about to change (family->next), and all of theirs is on disk: the layouts of
+ * those that end are aside, and may come back to others at once. */
+void store_end_layouts(struct store *store, struct families *families, int64_t steady_ns);
+
 /* Erases the series that were aside for longer than that, if there are any. */
 bool store_drop_aside(struct store *store, int64_t keep_ns, int64_t steady_ns,
                       struct rasad_error *error);

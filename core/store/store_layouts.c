@@ -140,19 +140,33 @@ static bool note_used(struct layouts *layouts, struct families *families)
     return true;
 }
 
-bool store_sort_layouts(struct store *store, struct families *families, int64_t steady_ns)
+static void put_aside(const struct store *store, struct layout *layout, int64_t steady_ns)
 {
     int64_t now_ns = store_uptime(store, steady_ns);
 
+    layout->record.aside_ns = now_ns != 0 ? now_ns : 1; /* 0 would say that it isn't */
+    layout->is_new = true;
+}
+
+void store_end_layouts(struct store *store, struct families *families, int64_t steady_ns)
+{
+    for (uint32_t id = 0; id < families_count(families); id++) {
+        const struct family *family = families_at(families, id);
+
+        if (family != NULL && family->next == NULL && family->layout != 0)
+            put_aside(store, layouts_find(&store->layouts, family->layout), steady_ns);
+    }
+}
+
+bool store_sort_layouts(struct store *store, struct families *families, int64_t steady_ns)
+{
     if (!note_used(&store->layouts, families))
         return false;
     for (size_t i = 0; i < store->layouts.count; i++) {
         struct layout *layout = store->layouts.at[i];
 
-        if (layout->record.aside_ns != 0 || layout->is_used)
-            continue;
-        layout->record.aside_ns = now_ns != 0 ? now_ns : 1; /* 0 would say that it isn't */
-        layout->is_new = true;
+        if (layout->record.aside_ns == 0 && !layout->is_used)
+            put_aside(store, layout, steady_ns);
     }
     return true;
 }

@@ -16,9 +16,11 @@
 #include "reload/family_next.h"
 #include "reload/transition.h"
 #include "series.h"
+#include "shard.h"
 #include "view.h"
 
-enum { CROSSING_METRICS = 6, CROSSING_LABELS = 3, CROSSING_SHARDS = 2 };
+/* Shards: so many unless a test says otherwise, and at most. */
+enum { CROSSING_METRICS = 6, CROSSING_LABELS = 3, CROSSING_SHARDS = 2, CROSSING_MOST_SHARDS = 4 };
 
 /* ---- The plugin ---------------------------------------------------------------------------- */
 
@@ -169,25 +171,34 @@ static inline void made_free(struct made *made)
 struct crossing {
     struct made *made; /* the conf that holds; owned */
     struct families families;
-    struct agents agents[CROSSING_SHARDS];
-    struct series_store *stores[CROSSING_SHARDS];
+    int shard_count;
+    struct shard *shards; /* but for what is below they are blank */
+    struct agents *agents[CROSSING_MOST_SHARDS];
+    struct series_store *stores[CROSSING_MOST_SHARDS];
     struct view view;
     struct sample *sample;
-    int64_t now_ns; /* of the newest sample */
+    int64_t now_ns;      /* of the newest sample */
+    struct store *store; /* that has its series on disk; lent, or NULL */
+    int64_t steady_ns;   /* now, for it */
     struct text shown;
 };
 
-static inline struct crossing *crossing_new(const struct section *sections)
+static inline struct crossing *crossing_new_with(const struct section *sections, int shard_count)
 {
     struct crossing *crossing = calloc(1, sizeof *crossing);
     struct rasad_error error;
 
     assert_non_null(crossing);
     crossing->made = made_new(sections);
-    assert_true(families_open(&crossing->families, &crossing->made->conf, CROSSING_SHARDS, &error));
-    for (int i = 0; i < CROSSING_SHARDS; i++) {
-        agents_open(&crossing->agents[i]);
-        crossing->stores[i] = malloc(sizeof *crossing->stores[i]);
+    assert_true(families_open(&crossing->families, &crossing->made->conf, shard_count, &error));
+    crossing->shard_count = shard_count;
+    crossing->shards = calloc((size_t)shard_count, sizeof *crossing->shards);
+    assert_non_null(crossing->shards);
+    for (int i = 0; i < shard_count; i++) {
+        crossing->shards[i].index = i;
+        crossing->agents[i] = &crossing->shards[i].agents;
+        crossing->stores[i] = &crossing->shards[i].ingest.store;
+        agents_open(crossing->agents[i]);
         series_store_open(crossing->stores[i]);
     }
     view_open(&crossing->view);
@@ -195,14 +206,19 @@ static inline struct crossing *crossing_new(const struct section *sections)
     return crossing;
 }
 
+static inline struct crossing *crossing_new(const struct section *sections)
+{
+    return crossing_new_with(sections, CROSSING_SHARDS);
+}
+
 static inline void crossing_free(struct crossing *crossing)
 {
     view_close(&crossing->view);
-    for (int i = 0; i < CROSSING_SHARDS; i++) {
+    for (int i = 0; i < crossing->shard_count; i++) {
         series_store_close(crossing->stores[i]);
-        agents_close(&crossing->agents[i]);
-        free(crossing->stores[i]);
+        agents_close(crossing->agents[i]);
     }
+    free(crossing->shards);
     families_close(&crossing->families);
     made_free(crossing->made);
     text_free(&crossing->shown);
@@ -230,7 +246,7 @@ static inline struct series *crossing_find(struct crossing *crossing, int shard,
     struct family *family = crossing_family(crossing, key);
     struct sample *sample = crossing->sample;
     struct agent *sender =
-        agent != NULL ? agents_get(&crossing->agents[shard], agent, strlen(agent)) : NULL;
+        agent != NULL ? agents_get(crossing->agents[shard], agent, strlen(agent)) : NULL;
     char names[CROSSING_LABELS][8], values[CROSSING_LABELS][64];
     struct rasad_error error;
     enum reject reason;
@@ -268,7 +284,7 @@ static inline struct series *crossing_send(struct crossing *crossing, int shard,
 /* Brings all that is new into the view. */
 static inline void crossing_publish(struct crossing *crossing)
 {
-    for (int i = 0; i < CROSSING_SHARDS; i++)
+    for (int i = 0; i < crossing->shard_count; i++)
         view_take(&crossing->view, series_cut(crossing->stores[i]));
 }
 
@@ -277,6 +293,8 @@ static inline void crossing_publish(struct crossing *crossing)
 static inline void crossing_commit(struct crossing *crossing, struct families_next *next,
                                    struct transition *transitions)
 {
+    if (crossing->store != NULL)
+        store_end_layouts(crossing->store, &crossing->families, crossing->steady_ns);
     for (uint32_t id = 0; id < families_count(&crossing->families); id++) {
         const struct family *family = families_at(&crossing->families, id);
 
@@ -284,10 +302,10 @@ static inline void crossing_commit(struct crossing *crossing, struct families_ne
             family->next->relabels)
             view_drop_family(&crossing->view, id);
     }
-    for (int i = 0; i < CROSSING_SHARDS; i++)
+    for (int i = 0; i < crossing->shard_count; i++)
         transition_leave(&transitions[i], crossing->stores[i]);
     families_commit(&crossing->families, next);
-    for (int i = 0; i < CROSSING_SHARDS; i++) {
+    for (int i = 0; i < crossing->shard_count; i++) {
         transition_enter(&transitions[i], crossing->stores[i]);
         for (size_t j = 0; j < transitions[i].count; j++) {
             if (transitions[i].at[j].new != NULL)
@@ -302,17 +320,17 @@ static inline void crossing_commit(struct crossing *crossing, struct families_ne
 static inline bool crossing_go(struct crossing *crossing, struct made *to, const struct plan *plan,
                                struct rasad_error *error)
 {
-    struct transition transitions[CROSSING_SHARDS] = {{.count = 0}};
+    struct transition transitions[CROSSING_MOST_SHARDS] = {{.count = 0}};
     struct families_next next;
     int prepared = 0;
 
     if (!families_prepare(&crossing->families, &to->conf, plan, &next, error))
         return false;
-    while (prepared < CROSSING_SHARDS &&
+    while (prepared < crossing->shard_count &&
            (!next.moves ||
             transition_prepare(&transitions[prepared], crossing->stores[prepared], error)))
         prepared++;
-    if (prepared == CROSSING_SHARDS) {
+    if (prepared == crossing->shard_count) {
         crossing_commit(crossing, &next, transitions);
         made_free(crossing->made);
         crossing->made = to;
@@ -434,9 +452,10 @@ static inline void crossing_photo(struct crossing *crossing, struct text *photo)
         assert_null(family->next);
         text_add(photo, (const char *)family, sizeof *family);
         text_add_string(photo, family->name);
-        text_add(photo, (const char *)family->counters, CROSSING_SHARDS * sizeof *family->counters);
+        text_add(photo, (const char *)family->counters,
+                 (size_t)crossing->shard_count * sizeof *family->counters);
     }
-    for (int i = 0; i < CROSSING_SHARDS; i++) {
+    for (int i = 0; i < crossing->shard_count; i++) {
         const struct series_store *store = crossing->stores[i];
         const struct table_item *item;
         size_t slot = 0;

@@ -90,7 +90,7 @@ static void check(struct crossing *crossing)
     crossing_publish(crossing);
     for (int i = 0; i < CROSSING_SHARDS; i++) {
         tally_series(crossing, i, &tally);
-        agents_each(&crossing->agents[i], count_series, &of_agents);
+        agents_each(crossing->agents[i], count_series, &of_agents);
     }
     for (uint32_t id = 0; id < families_count(&crossing->families); id++) {
         const struct family *family = families_at(&crossing->families, id);
