@@ -77,6 +77,7 @@ void publisher_take_cut(void *context, int shard, struct cut *cut, uint64_t tick
         *publisher->last = cut;
         publisher->last = &cut->next;
     }
+    publisher->lacks_cut |= cut == NULL;
     publisher->answers[shard] = ticket;
     (void)pthread_cond_signal(&publisher->answered);
     (void)pthread_mutex_unlock(&publisher->lock);
@@ -114,16 +115,18 @@ static void take_queue(struct publisher *publisher)
     publisher->last = &publisher->first;
 }
 
-/* Asks all shards for their cuts, which are pending then; false if one didn't answer in time. */
-static bool gather(struct publisher *publisher, bool all)
+/* Asks all shards for their cuts, which are pending then; false, with the reason, if one didn't
+ * answer in time or had no memory. */
+static bool gather(struct publisher *publisher, bool all, struct rasad_error *error)
 {
     const struct timespec deadline = to_timespec(clock_steady_ns() + PATIENCE_NS);
-    bool complete;
+    bool complete, lacks_cut;
     int why = 0;
 
     (void)pthread_mutex_lock(&publisher->lock);
     publisher->ticket++;
     publisher->has_news = false;
+    publisher->lacks_cut = false;
     (void)pthread_mutex_unlock(&publisher->lock);
     for (int i = 0; i < publisher->common->shard_count; i++)
         shard_want_cut(&publisher->common->shards[i], publisher->ticket, all);
@@ -131,8 +134,11 @@ static bool gather(struct publisher *publisher, bool all)
     while (!(complete = all_have_answered(publisher)) && !publisher->stopping && why != ETIMEDOUT)
         why = pthread_cond_timedwait(&publisher->answered, &publisher->lock, &deadline);
     take_queue(publisher);
+    lacks_cut = publisher->lacks_cut;
     (void)pthread_mutex_unlock(&publisher->lock);
-    return complete;
+    if (!complete)
+        return rasad_fail(error, "a plugin keeps a thread of the server busy");
+    return !lacks_cut || rasad_fail_memory(error);
 }
 
 /* ---- Cuts go out --------------------------------------------------------------------------- */
@@ -184,9 +190,22 @@ static bool write_pending(struct publisher *publisher, bool hold_all, bool view_
     }
     if (!fine)
         return false;
+    publisher->has_asked_all = false;
+    publisher->holds_all = false;
     show(publisher, view_is_shut);
     timing_add(&publisher->took, clock_steady_ns() - start_ns);
     return true;
+}
+
+/* Has all there is be among what is pending. A shard is asked for it once, and remembers it if it
+ * is busy: while the disk fails it is not to be copied with each try. */
+static bool gather_all(struct publisher *publisher, struct rasad_error *error)
+{
+    bool has_asked_all = publisher->has_asked_all;
+
+    publisher->has_asked_all = true;
+    publisher->holds_all = publisher->holds_all || gather(publisher, !has_asked_all, error);
+    return publisher->holds_all;
 }
 
 /* One commit. What the last could not write is tried by itself, so that it doesn't pile up. */
@@ -195,11 +214,22 @@ static bool commit(struct publisher *publisher, struct rasad_error *error)
     bool all = publisher->store != NULL && store_wants_all(publisher->store);
     bool complete = true;
 
-    if (all || publisher->pending == NULL)
-        complete = gather(publisher, all);
-    if (all && !complete)
-        return rasad_fail(error, "a plugin keeps a thread of the server busy");
+    if (all && !gather_all(publisher, error))
+        return false;
+    if (!all && publisher->pending == NULL)
+        complete = gather(publisher, false, error);
     return write_pending(publisher, all, false, error) && complete;
+}
+
+/* What is left over, of a commit that failed or a reload that didn't come to be, is news. */
+static void note_rest(struct publisher *publisher)
+{
+    (void)pthread_mutex_lock(&publisher->lock);
+    if (publisher->pending != NULL || publisher->first != NULL) {
+        publisher->has_news = true;
+        (void)pthread_cond_signal(&publisher->news);
+    }
+    (void)pthread_mutex_unlock(&publisher->lock);
 }
 
 void publisher_pause(struct publisher *publisher)
@@ -209,17 +239,29 @@ void publisher_pause(struct publisher *publisher)
 
 void publisher_resume(struct publisher *publisher)
 {
+    note_rest(publisher);
     (void)pthread_mutex_unlock(&publisher->refreshing);
+}
+
+bool publisher_wants_all(struct publisher *publisher)
+{
+    if (publisher->store == NULL || !store_wants_all(publisher->store) || publisher->holds_all)
+        return false;
+    publisher->has_asked_all = true;
+    publisher->holds_all = true; /* when the cuts are in */
+    return true;
 }
 
 bool publisher_settle(struct publisher *publisher, bool view_is_shut, struct rasad_error *error)
 {
+    bool all = publisher->store != NULL && store_wants_all(publisher->store);
+
     (void)pthread_mutex_lock(&publisher->lock);
     take_queue(publisher);
     (void)pthread_mutex_unlock(&publisher->lock);
-    if (publisher->store != NULL && store_wants_all(publisher->store))
+    if (all && !publisher->holds_all)
         return rasad_fail(error, "the disk has failed, and has not taken all states anew yet");
-    return write_pending(publisher, false, view_is_shut, error);
+    return write_pending(publisher, all, view_is_shut, error);
 }
 
 static bool task_cut(void *context, int shard)
@@ -243,12 +285,11 @@ bool publisher_commit(struct publisher *publisher, struct rasad_error *error)
 {
     bool fine;
 
-    error->text[0] = '\0';
     (void)pthread_mutex_lock(&publisher->refreshing);
     fine = commit(publisher, error);
+    note_rest(publisher);
     (void)pthread_mutex_unlock(&publisher->refreshing);
-    return fine || error->text[0] != '\0' ||
-           rasad_fail(error, "a plugin keeps a thread of the server busy");
+    return fine;
 }
 
 bool publisher_refresh(struct publisher *publisher)
@@ -294,15 +335,18 @@ static int64_t next_commit_ns(const struct publisher *publisher, int64_t start_n
     return start_ns + interval_ns > rested_ns ? start_ns + interval_ns : rested_ns;
 }
 
+/* After a commit that no reload can come behind: series that have come back from a layout that is
+ * to go are on disk under their own, then. */
 static void drop_aside(struct publisher *publisher, int64_t now_ns)
 {
     struct rasad_error error;
 
     (void)pthread_mutex_lock(&publisher->refreshing);
-    if (!publisher->is_failing &&
+    if (publisher->pending == NULL && commit(publisher, &error) &&
         !store_drop_aside(publisher->store, publisher->common->conf->state_keep_ns, now_ns, &error))
         log_warning(publisher->common->log, "states of metrics that are gone can't be erased",
                     log_text("reason", error.text));
+    note_rest(publisher);
     (void)pthread_mutex_unlock(&publisher->refreshing);
 }
 
@@ -321,7 +365,7 @@ static void *run_with_store(void *argument)
         cpu_ns = clock_read_ns(CLOCK_THREAD_CPUTIME_ID) - cpu_ns;
         soonest_ns = fine ? next_commit_ns(publisher, start_ns, cpu_ns) : start_ns + RETRY_NS;
         latest_ns = fine ? start_ns + DROP_EVERY_NS : soonest_ns;
-        if (start_ns >= drop_ns) {
+        if (fine && start_ns >= drop_ns) {
             drop_aside(publisher, start_ns);
             drop_ns = start_ns + DROP_EVERY_NS;
         }

@@ -35,12 +35,15 @@ struct publisher {
     struct store *store;        /* lent; NULL: all state is in memory only */
     pthread_mutex_t refreshing; /* one refresh at a time, so that cuts come in their order */
     struct cut *pending;        /* taken, and not on disk: the last commit failed. Under it */
+    bool has_asked_all;         /* the store wants all, and the shards know. Under it */
+    bool holds_all;             /* and that is among what is pending. Under it */
     bool is_failing;            /* likewise */
     _Atomic uint64_t errors;    /* commits that failed */
     pthread_mutex_t lock;       /* on what follows */
     pthread_cond_t answered;
     uint64_t ticket;
     uint64_t *answers; /* the newest ticket that each shard has answered */
+    bool lacks_cut;    /* a shard had no memory for its cut */
     struct cut *first; /* cuts not taken in yet, oldest first */
     struct cut **last;
     bool has_news;  /* shards have something for a commit */
@@ -74,6 +77,10 @@ void publisher_note(void *context, bool is_urgent);
 /* Keeps all refreshes out, so that nobody asks for cuts, until publisher_resume(). */
 void publisher_pause(struct publisher *publisher);
 void publisher_resume(struct publisher *publisher);
+
+/* While it is paused and before the shards hand in their last cuts: whether these must hold all
+ * that there is (shard_want_all()). */
+bool publisher_wants_all(struct publisher *publisher);
 
 /* While it is paused, and shards have handed their cuts in and make no others: commits and shows
  * all that is there. False if that can't be written; it stays to be tried again. */

@@ -357,10 +357,16 @@ static void commit_last(struct server *server)
     struct rasad_error error = {""};
     bool fine = true;
 
-    publisher_pause(publisher);
-    for (int i = 0; fine && i < server->common.shard_count; i++) {
-        struct cut *cut = shard_cut(&server->shards[i]);
+    bool all;
 
+    publisher_pause(publisher);
+    all = publisher_wants_all(publisher);
+    for (int i = 0; fine && i < server->common.shard_count; i++) {
+        struct cut *cut;
+
+        if (all)
+            shard_want_all(&server->shards[i]);
+        cut = shard_cut(&server->shards[i]);
         fine = cut != NULL || rasad_fail_memory(&error);
         publisher_take_cut(publisher, i, cut, publisher->ticket);
     }

@@ -91,10 +91,15 @@ void shard_give_marks(struct shard *shard, struct marks *marks)
     ring(shard);
 }
 
+void shard_want_all(struct shard *shard)
+{
+    atomic_store_explicit(&shard->wants_all, true, memory_order_relaxed);
+}
+
 void shard_want_cut(struct shard *shard, uint64_t ticket, bool all)
 {
     if (all)
-        atomic_store_explicit(&shard->wants_all, true, memory_order_relaxed);
+        shard_want_all(shard);
     atomic_store_explicit(&shard->wanted_cut, ticket, memory_order_release);
     ring(shard);
 }
@@ -298,6 +303,10 @@ struct cut *shard_cut(struct shard *shard)
     struct marks *marks;
     struct cut *cut = NULL;
 
+    if (atomic_exchange_explicit(&shard->wants_all, false, memory_order_relaxed)) {
+        series_mark_all(&shard->ingest.store);
+        agents_touch_all(&shard->agents);
+    }
     if (agents_reserve_marks(&shard->agents, &marks))
         cut = series_cut(&shard->ingest.store);
     if (cut == NULL) {
@@ -323,10 +332,6 @@ static void grant_cut(struct shard *shard)
     if (wanted == shard->made_cut)
         return;
     shard->made_cut = wanted;
-    if (atomic_exchange_explicit(&shard->wants_all, false, memory_order_relaxed)) {
-        series_mark_all(&shard->ingest.store);
-        agents_touch_all(&shard->agents);
-    }
     shard->common->take_cut(shard->common->take_cut_context, shard->index, shard_cut(shard),
                             wanted);
 }
@@ -342,13 +347,14 @@ static uint64_t most_unsettled(const struct shard *shard)
     return SHARDS_MOST_UNSETTLED / (uint64_t)shard->common->shard_count;
 }
 
-/* Says so if there is something for the next cut. */
+/* Says so if there is something for the next cut. What was read and has changed nothing, such as
+ * rubbish, waits for no commit. */
 static void note_news(struct shard *shard)
 {
     bool is_urgent;
 
     if (shard->ingest.store.dirty_count == 0 && shard->agents.dirty_count == 0) {
-        shard->context.bytes_read = 0; /* they have changed nothing that must come to the disk */
+        shard->context.bytes_read = 0;
         return;
     }
     is_urgent = unsettled(shard) > most_unsettled(shard) / 2;
@@ -357,66 +363,6 @@ static void note_news(struct shard *shard)
     shard->has_noted = true;
     shard->has_hurried |= is_urgent;
     shard->common->note(shard->common->take_cut_context, is_urgent);
-}
-
-/* Between two batches: what others want. */
-static void heed_others(struct shard *shard)
-{
-    grant_cut(shard);
-    if (!standstill_is_wanted(&shard->common->standstill))
-        return;
-    standstill_join(&shard->common->standstill, shard->index);
-    tell_time(shard);
-}
-
-static void sweep(struct shard *shard)
-{
-    const struct conf *conf = shard->common->conf;
-    int64_t now_ns = shard->ingest.steady_ns;
-    const struct series_limits limits = {.now_ns = now_ns,
-                                         .anonymous_expire_ns = conf->anonymous_expire_ns};
-
-    if (now_ns < shard->next_sweep_ns)
-        return;
-    shard->next_sweep_ns = now_ns + SWEEP_EVERY_NS;
-    /* All of a large table in some ten seconds, whatever its size. */
-    series_sweep(&shard->ingest.store, SWEEP_SLOTS + shard->ingest.store.table.mask / 20, &limits);
-    agents_sweep(&shard->agents, &shard->agent_sweep_slot, SWEEP_SLOTS,
-                 conf->agent_ttl_ns > 0 ? now_ns - conf->agent_ttl_ns : INT64_MIN);
-}
-
-static void take_event(struct shard *shard, const struct epoll_event *event)
-{
-    struct connection *connection = event->data.ptr;
-    enum connection_status status = CONNECTION_GOES_ON;
-
-    if (connection == NULL) {
-        eventfd_t count;
-
-        (void)eventfd_read(shard->bell, &count);
-        return;
-    }
-    if ((event->events & EPOLLOUT) != 0) {
-        status = connection_flush(connection);
-        if (connection->ending && has_heard_all(connection))
-            status = CONNECTION_BROKEN;
-    }
-    if (status == CONNECTION_GOES_ON && !connection->ending &&
-        (event->events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0)
-        status = connection_read(connection, &shard->context);
-    else if (connection->ending && (event->events & (EPOLLHUP | EPOLLERR)) != 0)
-        status = CONNECTION_BROKEN; /* nobody is left to hear the replies */
-    settle(shard, connection, status);
-}
-
-/* Whether a connection was closed in this round, so that its events mean nothing any more. */
-static bool is_ended(const struct shard *shard, const struct connection *connection)
-{
-    const struct connection *ended = shard->ended;
-
-    while (ended != NULL && ended != connection)
-        ended = ended->next;
-    return ended != NULL;
 }
 
 /* The events of a round. While too much is unsettled, only the bell counts. */

@@ -114,6 +114,9 @@ void shard_give_marks(struct shard *shard, struct marks *marks);
  * nothing changed. */
 struct cut *shard_cut(struct shard *shard);
 
+/* Has the next cut hold all that there is. */
+void shard_want_all(struct shard *shard);
+
 /* Has all shards look whether a standstill is wanted. */
 void shards_wake(struct shard *shards, int count);
 
