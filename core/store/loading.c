@@ -31,6 +31,7 @@ struct bringing {
     size_t route_count;
     unsigned char *labels;  /* room for a series' labels under the present conf */
     void *state;            /* room for a state */
+    void *from;             /* and for one that is to be migrated */
     struct rasad_error why; /* why the first series was refused */
 };
 
@@ -39,6 +40,7 @@ static void bringing_free(struct bringing *bringing)
     free(bringing->routes);
     free(bringing->labels);
     free(bringing->state);
+    free(bringing->from);
 }
 
 /* ---- Where a layout's series go ------------------------------------------------------------ */
@@ -187,23 +189,20 @@ static bool read_state(struct bringing *bringing, const struct route *route,
 {
     const struct aggregate *aggregate = route->family->aggregate;
     const struct rasad_plugin *api = route->family->api;
-    SCOPED(free_at) void *from = NULL;
     bool fine;
 
-    if (record->state_size != route->layout->exact_size)
+    if (record->state_size != route->layout->exact_size || record->state_size > AGGREGATE_MAX_STATE)
         return rasad_fail(error, "a state of %u bytes, not %u", record->state_size,
                           route->layout->exact_size);
     memset(bringing->state, 0, aggregate->state_size);
     if (!route->migrates) {
         memcpy(bringing->state, record->state, record->state_size);
     } else {
-        from = malloc(record->state_size); /* aligned, which the database's is not */
-        if (from == NULL)
-            return rasad_fail_memory(error);
-        memcpy(from, record->state, record->state_size);
+        /* Aligned, which the database's is not. */
+        memcpy(bringing->from, record->state, record->state_size);
         enter_plugin(route->family);
-        fine = aggregate_migrate(aggregate, route->layout->state_version, from, record->state_size,
-                                 bringing->state, error);
+        fine = aggregate_migrate(aggregate, route->layout->state_version, bringing->from,
+                                 record->state_size, bringing->state, error);
         crash_leave();
         if (!fine)
             return false;
@@ -370,7 +369,8 @@ static bool prepare(struct bringing *bringing, struct rasad_error *error)
 
     bringing->labels = malloc(SERIES_MAX_LABEL_BYTES);
     bringing->state = malloc(AGGREGATE_MAX_STATE);
-    return (bringing->labels != NULL && bringing->state != NULL &&
+    bringing->from = malloc(AGGREGATE_MAX_STATE);
+    return (bringing->labels != NULL && bringing->state != NULL && bringing->from != NULL &&
             store_each_layout(loading->store, add_route, bringing) &&
             store_sort_layouts(loading->store, loading->families, loading->steady_ns)) ||
            rasad_fail_memory(error);

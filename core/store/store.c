@@ -255,15 +255,30 @@ static bool is_full(const struct store *store)
            (uint64_t)disk.f_bavail * disk.f_frsize < FULL_BYTES;
 }
 
+/* Whether LMDB itself takes nothing more: its meta page could not be written, and even that can
+ * fail for want of space where a file system never writes in place. */
+static bool is_over(const struct store *store)
+{
+    MDB_txn *txn;
+    int why = mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn);
+
+    if (why == 0)
+        mdb_txn_abort(txn);
+    return why == MDB_PANIC;
+}
+
 bool store_fail_write(struct store *store, int why, struct rasad_error *error)
 {
+    bool lacks_space = why == ENOSPC || why == EDQUOT || (why == EIO && is_full(store));
+
     if (why == ENOMEM)
         return rasad_fail_memory(error);
-    if (why == ENOSPC || why == EDQUOT || (why == EIO && is_full(store)))
-        return rasad_fail(error, "%s: no space left on the disk", store->folder);
-    store_distrust(store);
-    store->wants_all = true;
-    return store_fail(store, why, error);
+    if (!lacks_space || is_over(store)) {
+        store_distrust(store);
+        store->wants_all = true;
+    }
+    return lacks_space ? rasad_fail(error, "%s: no space left on the disk", store->folder)
+                       : store_fail(store, why, error);
 }
 
 /* ---- Opening ------------------------------------------------------------------------------- */
