@@ -243,13 +243,14 @@ void publisher_resume(struct publisher *publisher)
     (void)pthread_mutex_unlock(&publisher->refreshing);
 }
 
-bool publisher_wants_all(struct publisher *publisher)
+void publisher_prepare_settle(struct publisher *publisher)
 {
     if (publisher->store == NULL || !store_wants_all(publisher->store) || publisher->holds_all)
-        return false;
+        return;
     publisher->has_asked_all = true;
     publisher->holds_all = true; /* when the cuts are in */
-    return true;
+    for (int i = 0; i < publisher->common->shard_count; i++)
+        shard_want_all(&publisher->common->shards[i]);
 }
 
 bool publisher_settle(struct publisher *publisher, bool view_is_shut, struct rasad_error *error)
@@ -275,6 +276,7 @@ static bool task_cut(void *context, int shard)
 
 bool publisher_settle_standing(struct publisher *publisher, struct rasad_error *error)
 {
+    publisher_prepare_settle(publisher);
     if (!standstill_run(&publisher->common->standstill, task_cut, publisher))
         return rasad_fail_memory(error);
     return publisher_settle(publisher, true, error) ||

@@ -78,9 +78,9 @@ void publisher_note(void *context, bool is_urgent);
 void publisher_pause(struct publisher *publisher);
 void publisher_resume(struct publisher *publisher);
 
-/* While it is paused and before the shards hand in their last cuts: whether these must hold all
- * that there is (shard_want_all()). */
-bool publisher_wants_all(struct publisher *publisher);
+/* While it is paused, before the shards hand in what is to be settled: has that be all there is, if
+ * the store wants it. */
+void publisher_prepare_settle(struct publisher *publisher);
 
 /* While it is paused, and shards have handed their cuts in and make no others: commits and shows
  * all that is there. False if that can't be written; it stays to be tried again. */

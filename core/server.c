@@ -357,16 +357,11 @@ static void commit_last(struct server *server)
     struct rasad_error error = {""};
     bool fine = true;
 
-    bool all;
-
     publisher_pause(publisher);
-    all = publisher_wants_all(publisher);
+    publisher_prepare_settle(publisher);
     for (int i = 0; fine && i < server->common.shard_count; i++) {
-        struct cut *cut;
+        struct cut *cut = shard_cut(&server->shards[i]);
 
-        if (all)
-            shard_want_all(&server->shards[i]);
-        cut = shard_cut(&server->shards[i]);
         fine = cut != NULL || rasad_fail_memory(&error);
         publisher_take_cut(publisher, i, cut, publisher->ticket);
     }

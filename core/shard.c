@@ -365,6 +365,66 @@ static void note_news(struct shard *shard)
     shard->common->note(shard->common->take_cut_context, is_urgent);
 }
 
+/* Between two batches: what others want. */
+static void heed_others(struct shard *shard)
+{
+    grant_cut(shard);
+    if (!standstill_is_wanted(&shard->common->standstill))
+        return;
+    standstill_join(&shard->common->standstill, shard->index);
+    tell_time(shard);
+}
+
+static void sweep(struct shard *shard)
+{
+    const struct conf *conf = shard->common->conf;
+    int64_t now_ns = shard->ingest.steady_ns;
+    const struct series_limits limits = {.now_ns = now_ns,
+                                         .anonymous_expire_ns = conf->anonymous_expire_ns};
+
+    if (now_ns < shard->next_sweep_ns)
+        return;
+    shard->next_sweep_ns = now_ns + SWEEP_EVERY_NS;
+    /* All of a large table in some ten seconds, whatever its size. */
+    series_sweep(&shard->ingest.store, SWEEP_SLOTS + shard->ingest.store.table.mask / 20, &limits);
+    agents_sweep(&shard->agents, &shard->agent_sweep_slot, SWEEP_SLOTS,
+                 conf->agent_ttl_ns > 0 ? now_ns - conf->agent_ttl_ns : INT64_MIN);
+}
+
+static void take_event(struct shard *shard, const struct epoll_event *event)
+{
+    struct connection *connection = event->data.ptr;
+    enum connection_status status = CONNECTION_GOES_ON;
+
+    if (connection == NULL) {
+        eventfd_t count;
+
+        (void)eventfd_read(shard->bell, &count);
+        return;
+    }
+    if ((event->events & EPOLLOUT) != 0) {
+        status = connection_flush(connection);
+        if (connection->ending && connection->out.length == 0)
+            status = CONNECTION_BROKEN;
+    }
+    if (status == CONNECTION_GOES_ON && !connection->ending &&
+        (event->events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0)
+        status = connection_read(connection, &shard->context);
+    else if (connection->ending && (event->events & (EPOLLHUP | EPOLLERR)) != 0)
+        status = CONNECTION_BROKEN; /* nobody is left to hear the replies */
+    settle(shard, connection, status);
+}
+
+/* Whether a connection was closed in this round, so that its events mean nothing any more. */
+static bool is_ended(const struct shard *shard, const struct connection *connection)
+{
+    const struct connection *ended = shard->ended;
+
+    while (ended != NULL && ended != connection)
+        ended = ended->next;
+    return ended != NULL;
+}
+
 /* The events of a round. While too much is unsettled, only the bell counts. */
 static int await_events(const struct shard *shard, struct epoll_event *events, int timeout_ms)
 {

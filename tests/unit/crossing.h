@@ -17,6 +17,7 @@
 #include "reload/transition.h"
 #include "series.h"
 #include "shard.h"
+#include "store/store.h"
 #include "view.h"
 
 /* Shards: so many unless a test says otherwise, and at most. */

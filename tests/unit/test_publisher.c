@@ -80,7 +80,7 @@ static void desk_free(struct desk *desk)
 {
     publisher_stop(&desk->publisher);
     shards_stop(desk->shards, SHARDS);
-    shards_close_connections(desk->shards, SHARDS);
+    shards_close_connections(desk->shards, SHARDS, "it stops");
     publisher_close(&desk->publisher);
     for (int i = 0; i < SHARDS; i++)
         shard_close(&desk->shards[i]);
@@ -300,17 +300,14 @@ static void test_the_last_commit_brings_all_to_a_disk_that_had_failed(void **sta
     shards_stop(desk->shards, SHARDS);
     disk_is_fine();
     publisher_pause(&desk->publisher); /* as server.c has it */
-    if (publisher_wants_all(&desk->publisher)) {
-        for (int i = 0; i < SHARDS; i++)
-            shard_want_all(&desk->shards[i]);
-    }
+    publisher_prepare_settle(&desk->publisher);
     for (int i = 0; i < SHARDS; i++)
         publisher_take_cut(&desk->publisher, i, shard_cut(&desk->shards[i]),
                            desk->publisher.ticket);
     if (!publisher_settle(&desk->publisher, false, &error))
         fail_msg("%s", error.text);
     publisher_resume(&desk->publisher);
-    shards_close_connections(desk->shards, SHARDS);
+    shards_close_connections(desk->shards, SHARDS, "it stops");
     assert_true(hears(fd, "{\"@ack\":3}", PATIENCE_MS));
     (void)close(fd);
     desk_free(desk);
