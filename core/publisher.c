@@ -337,19 +337,33 @@ static int64_t next_commit_ns(const struct publisher *publisher, int64_t start_n
     return start_ns + interval_ns > rested_ns ? start_ns + interval_ns : rested_ns;
 }
 
-/* After a commit that no reload can come behind: series that have come back from a layout that is
- * to go are on disk under their own, then. */
 static void drop_aside(struct publisher *publisher, int64_t now_ns)
 {
     struct rasad_error error;
 
-    (void)pthread_mutex_lock(&publisher->refreshing);
-    if (publisher->pending == NULL && commit(publisher, &error) &&
-        !store_drop_aside(publisher->store, publisher->common->conf->state_keep_ns, now_ns, &error))
+    if (!store_drop_aside(publisher->store, publisher->common->conf->state_keep_ns, now_ns, &error))
         log_warning(publisher->common->log, "states of metrics that are gone can't be erased",
                     log_text("reason", error.text));
+}
+
+/* A commit, and from time to time what is aside for too long is erased. That comes behind a commit
+ * of all that is new, with no reload between: series that have come back from a layout that is to
+ * go are on disk under their own, then. */
+static bool commit_and_drop(struct publisher *publisher, int64_t start_ns, int64_t *drop_ns)
+{
+    struct rasad_error error;
+    bool fine, is_new;
+
+    (void)pthread_mutex_lock(&publisher->refreshing);
+    is_new = publisher->pending == NULL;
+    fine = commit(publisher, &error);
+    if (fine && is_new && start_ns >= *drop_ns) {
+        drop_aside(publisher, start_ns);
+        *drop_ns = start_ns + DROP_EVERY_NS;
+    }
     note_rest(publisher);
     (void)pthread_mutex_unlock(&publisher->refreshing);
+    return fine;
 }
 
 static void *run_with_store(void *argument)
@@ -357,20 +371,15 @@ static void *run_with_store(void *argument)
     struct publisher *publisher = argument;
     int64_t soonest_ns = 0, latest_ns = clock_steady_ns() + DROP_EVERY_NS;
     int64_t drop_ns = 0;
-    struct rasad_error error;
 
     while (wait_for_news(publisher, soonest_ns, latest_ns)) {
         int64_t start_ns = clock_steady_ns();
         int64_t cpu_ns = clock_read_ns(CLOCK_THREAD_CPUTIME_ID);
-        bool fine = publisher_commit(publisher, &error);
+        bool fine = commit_and_drop(publisher, start_ns, &drop_ns);
 
         cpu_ns = clock_read_ns(CLOCK_THREAD_CPUTIME_ID) - cpu_ns;
         soonest_ns = fine ? next_commit_ns(publisher, start_ns, cpu_ns) : start_ns + RETRY_NS;
         latest_ns = fine ? start_ns + DROP_EVERY_NS : soonest_ns;
-        if (fine && start_ns >= drop_ns) {
-            drop_aside(publisher, start_ns);
-            drop_ns = start_ns + DROP_EVERY_NS;
-        }
     }
     return NULL;
 }
