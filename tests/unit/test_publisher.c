@@ -257,6 +257,7 @@ static void test_what_a_reload_left_over_is_tried_again(void **state)
 static void test_rubbish_that_changes_nothing_waits_for_no_commit(void **state)
 {
     static char rubbish[1 << 20];
+    const struct timeval patience = {.tv_sec = PATIENCE_MS / 1000};
     struct desk *desk = desk_new(3600 * NS_PER_S);
     int fd;
 
@@ -266,6 +267,7 @@ static void test_rubbish_that_changes_nothing_waits_for_no_commit(void **state)
     rubbish[sizeof rubbish - 1] = '\0';
     desk_start(desk);
     fd = dial(desk);
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience), 0);
     for (uint64_t bytes = 0; bytes < SHARDS_MOST_UNSETTLED; bytes += sizeof rubbish) {
         size_t sent = 0;
 
