@@ -7,10 +7,14 @@ import itertools
 import json
 import os
 import shutil
+import signal
 import subprocess
+
+import pytest
 
 from harness import BUILD, built_with
 from test_reload import reloading  # noqa: F401  the fixture
+from wire import until
 
 RELOADS = int(os.environ.get("RASAD_RELOADS", "20"))
 CONNECTIONS = 8
@@ -43,8 +47,10 @@ def put(server, build):
     fresh.rename(server.plugins / "tally.so")
 
 
-def test_every_count_is_exact_after_all_of_it(reloading, tmp_path):  # noqa: F811
-    server = reloading(CONF)
+@pytest.mark.parametrize("state_dir", ["", "state"], ids=["memory", "disk"])
+def test_every_count_is_exact_after_all_of_it(reloading, tmp_path, state_dir):  # noqa: F811
+    conf = f'state_dir = "{state_dir}"\n' + CONF
+    server = reloading(conf)
     lines = tmp_path / "round.json"
     message = json.dumps({"T": [1] * SAMPLES, "G": {"add": 1}}).encode() + b"\n"
     lines.write_bytes(message * MESSAGES)
@@ -53,29 +59,34 @@ def test_every_count_is_exact_after_all_of_it(reloading, tmp_path):  # noqa: F81
                              stdout=subprocess.PIPE)
     try:
         server.wait_for("rasad_agents", equals=CONNECTIONS)
-        settled = reload_often(server, supply)
+        settled = reload_often(server, supply, conf)
         grown = server.status_kib("VmRSS")
         server.wait_for("rasad_samples_total", metric="T", at_least=RELOADS * 50_000, deadline_s=600)
     finally:
         blast.terminate()
         output, _ = blast.communicate(timeout=300)
     assert blast.returncode == 0
-    check(server, json.loads(output)["files"] * MESSAGES)
+    messages = json.loads(output)["files"] * MESSAGES
+    check(server, messages)
     assert len(server.mapped()) == len(server.scrape().series("rasad_plugin_info")), "old copies are still mapped"
     if not built_with("a"):  # sanitizers keep memory of their own
         assert grown <= settled * 1.05, f"{settled} KiB after {SETTLED} reloads, {grown} KiB in the end"
+    if state_dir:
+        server.restart(signal.SIGTERM)
+        assert server.scrape().total("T_total") == messages * SAMPLES
+        assert server.scrape().total("G") == messages
 
 
-def reload_often(server, supply):
+def reload_often(server, supply, conf):
     """Alternates what is reloaded; returns the memory once it had settled."""
     settled = None
     for n in range(RELOADS):
         put(server, next(supply))
-        assert "info migrated metric=T" in server.applies(CONF + MORE[n % len(MORE)])
+        assert "info migrated metric=T" in server.applies(conf + MORE[n % len(MORE)])
         if n % 10 == 9:
-            server.refuses(CONF + BROKEN)
+            server.refuses(conf + BROKEN)
         else:
-            server.applies(CONF + MORE[(n + 1) % len(MORE)])
+            server.applies(conf + MORE[(n + 1) % len(MORE)])
         if n + 1 == SETTLED:
             settled = server.status_kib("VmRSS")
     return settled
@@ -83,6 +94,7 @@ def reload_often(server, supply):
 
 def check(server, messages):
     server.wait_for("rasad_agents", equals=0)
+    until(lambda: server.scrape().total("T_total") == messages * SAMPLES, "all is shown")
     scrape = server.scrape()
     assert scrape.total("T_total") == messages * SAMPLES
     assert scrape.total("G") == messages
