@@ -37,7 +37,7 @@ bool store_fail(const struct store *store, int why, struct rasad_error *error)
 
 /* ---- The folder ---------------------------------------------------------------------------- */
 
-static bool sync_folder(const char *path, struct rasad_error *error)
+bool store_sync_folder(const char *path, struct rasad_error *error)
 {
     SCOPED(close_at) int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
@@ -68,7 +68,7 @@ static bool make_folder(const char *folder, struct rasad_error *error)
                                              "it, or write state_dir = \"\" to keep no state)",
                                              folder, strerror(errno));
     parent_of(folder, parent);
-    return sync_folder(parent, error);
+    return store_sync_folder(parent, error);
 }
 
 static bool is_local(const char *folder, struct rasad_error *error)
@@ -182,31 +182,56 @@ static bool open_tables(struct store *store, struct rasad_error *error)
     return why == 0 || store_fail(store, why, error);
 }
 
-/*
- * Makes the database under another name first, so that a power cut leaves either none or a whole
- * one: LMDB does not sync what it begins a file with, until the first commit.
- */
-static bool begin_file(struct store *store, struct rasad_error *error)
+/* Where a database is made, before it is the one. */
+static void new_paths(const struct store *store, char path[PATH_MAX], char lock_path[PATH_MAX])
 {
-    char path[PATH_MAX], new_path[PATH_MAX], lock_path[PATH_MAX];
-    bool fine;
-    int why;
+    (void)snprintf(path, PATH_MAX, "%s/new.mdb", store->folder);
+    (void)snprintf(lock_path, PATH_MAX, "%s/new.mdb-lock", store->folder);
+}
 
-    (void)snprintf(path, sizeof path, "%s/data.mdb", store->folder);
-    (void)snprintf(new_path, sizeof new_path, "%s/new.mdb", store->folder);
-    (void)snprintf(lock_path, sizeof lock_path, "%s/new.mdb-lock", store->folder);
-    (void)unlink(new_path);
-    why = open_with_map(store, new_path, MDB_NOSUBDIR, LEAST_MAP_BYTES);
-    if (why != 0)
-        return store_fail(store, why, error);
-    fine = open_tables(store, error);
+void store_drop_new(struct store *store)
+{
+    char path[PATH_MAX], lock_path[PATH_MAX];
+
+    new_paths(store, path, lock_path);
     store_distrust(store);
     (void)unlink(lock_path);
-    if (!fine)
-        return false;
+    (void)unlink(path);
+}
+
+bool store_begin_new(struct store *store, struct rasad_error *error)
+{
+    char path[PATH_MAX], lock_path[PATH_MAX];
+    int why;
+
+    new_paths(store, path, lock_path);
+    (void)unlink(path);
+    why = open_with_map(store, path, MDB_NOSUBDIR, LEAST_MAP_BYTES);
+    if (why != 0)
+        return store_fail(store, why, error);
+    return open_tables(store, error);
+}
+
+bool store_keep_new(struct store *store, struct rasad_error *error)
+{
+    char path[PATH_MAX], new_path[PATH_MAX], lock_path[PATH_MAX];
+
+    (void)snprintf(path, sizeof path, "%s/data.mdb", store->folder);
+    new_paths(store, new_path, lock_path);
+    store_distrust(store);
+    (void)unlink(lock_path);
     if (rename(new_path, path) != 0)
         return rasad_fail(error, "cannot rename %s: %s", new_path, strerror(errno));
-    return sync_folder(store->folder, error);
+    return store_sync_folder(store->folder, error);
+}
+
+/* An empty database. */
+static bool begin_file(struct store *store, struct rasad_error *error)
+{
+    if (store_begin_new(store, error))
+        return store_keep_new(store, error);
+    store_drop_new(store);
+    return false;
 }
 
 bool store_open_env(struct store *store, struct rasad_error *error)
@@ -333,15 +358,8 @@ static void close_store(struct store **store)
     store_close(*store);
 }
 
-static bool check_or_begin(struct store *store, bool is_trusted, struct rasad_error *error)
-{
-    if (file_bytes(store->folder) == 0)
-        return begin_file(store, error);
-    return is_trusted || store_check(store->folder, error);
-}
-
-bool store_open(const char *folder, bool is_trusted, const struct log *log, int64_t steady_ns,
-                struct store **out, struct rasad_error *error)
+bool store_take_folder(const char *folder, const struct log *log, struct store **out,
+                       struct rasad_error *error)
 {
     SCOPED(close_store) struct store *store = calloc(1, sizeof *store);
 
@@ -353,6 +371,24 @@ bool store_open(const char *folder, bool is_trusted, const struct log *log, int6
     if (store->folder == NULL)
         return rasad_fail_memory(error);
     if (!make_folder(folder, error) || !is_local(folder, error) || !lock_folder(store, error))
+        return false;
+    *out = TAKE(store);
+    return true;
+}
+
+static bool check_or_begin(struct store *store, bool is_trusted, struct rasad_error *error)
+{
+    if (file_bytes(store->folder) == 0)
+        return begin_file(store, error);
+    return is_trusted || store_check(store->folder, error);
+}
+
+bool store_open(const char *folder, bool is_trusted, const struct log *log, int64_t steady_ns,
+                struct store **out, struct rasad_error *error)
+{
+    SCOPED(close_store) struct store *store = NULL;
+
+    if (!store_take_folder(folder, log, &store, error))
         return false;
     if (!check_or_begin(store, is_trusted, error) || !store_open_env(store, error) ||
         !read_about(store, error) || !store_read_layouts(store, error))
@@ -405,28 +441,35 @@ bool store_wants_all(const struct store *store)
 
 /* ---- Reading ------------------------------------------------------------------------------- */
 
-/* A walk over a table; `take` reads a record and hands it on. */
-static bool each(struct store *store, MDB_dbi table,
-                 bool (*take)(void *context, struct record_key key, const MDB_val *value,
-                              struct rasad_error *error),
-                 void *context, struct rasad_error *error)
+bool store_walk(const struct store *store, MDB_txn *txn, MDB_dbi table, store_take *take,
+                void *context, struct rasad_error *error)
 {
     MDB_val key, value;
     MDB_cursor *cursor;
-    MDB_txn *txn;
     bool fine = true;
-    int why = mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn);
+    int why = mdb_cursor_open(txn, table, &cursor);
 
-    if (why != 0)
-        return store_fail(store, why, error);
-    why = mdb_cursor_open(txn, table, &cursor);
     if (why == 0) {
         while (fine && (why = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0)
             fine = take(context, (struct record_key){key.mv_data, key.mv_size}, &value, error);
         mdb_cursor_close(cursor);
     }
-    mdb_txn_abort(txn);
     return fine && (why == MDB_NOTFOUND || store_fail(store, why, error));
+}
+
+/* A walk over a table as it is now. */
+static bool each(struct store *store, MDB_dbi table, store_take *take, void *context,
+                 struct rasad_error *error)
+{
+    MDB_txn *txn;
+    int why = mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn);
+    bool fine;
+
+    if (why != 0)
+        return store_fail(store, why, error);
+    fine = store_walk(store, txn, table, take, context, error);
+    mdb_txn_abort(txn);
+    return fine;
 }
 
 struct series_walk {

@@ -38,6 +38,21 @@ struct store {
     bool wants_all;
 };
 
+/* A store that has the folder, which is made if need be, to itself; and nothing else yet. */
+bool store_take_folder(const char *folder, const struct log *log, struct store **out,
+                       struct rasad_error *error);
+
+bool store_sync_folder(const char *path, struct rasad_error *error);
+
+/*
+ * Makes a database under another name, FOLDER/new.mdb, so that what is interrupted, and a power
+ * cut, leave either none or a whole one: LMDB does not sync what it begins a file with, until the
+ * first commit. It becomes the folder's when it is kept; then, or when it is dropped, it is closed.
+ */
+bool store_begin_new(struct store *store, struct rasad_error *error);
+bool store_keep_new(struct store *store, struct rasad_error *error);
+void store_drop_new(struct store *store);
+
 /* Opens the environment and its tables; a new one gets its format. */
 bool store_open_env(struct store *store, struct rasad_error *error);
 
@@ -60,6 +75,14 @@ bool store_fail_write(struct store *store, int why, struct rasad_error *error);
 
 /* Looks through all of the database in a child process; false if something is wrong with it. */
 bool store_check(const char *folder, struct rasad_error *error);
+
+/* Reads a record and hands it on; false, with the error, to end the walk. */
+typedef bool store_take(void *context, struct record_key key, const MDB_val *value,
+                        struct rasad_error *error);
+
+/* A walk over a table, by its keys. */
+bool store_walk(const struct store *store, MDB_txn *txn, MDB_dbi table, store_take *take,
+                void *context, struct rasad_error *error);
 
 /* Copies a layout in; NULL without memory. An id of 0 is a new one's. */
 struct layout *layouts_add(struct layouts *layouts, uint32_t id,
