@@ -107,3 +107,26 @@ bool store_each_stream(struct store *store,
                        bool (*call)(void *context, const struct record_stream *stream,
                                     struct rasad_error *error),
                        void *context, struct rasad_error *error);
+
+/* ---- Backups: backup.h has their lines ---- */
+
+/* Writes all that is on disk as a backup: what one commit left. `wall_ns` is now. The file should
+ * be a fast one, since the store can't be used meanwhile. */
+bool store_dump(struct store *store, int fd, int64_t wall_ns, uint64_t *bytes,
+                struct rasad_error *error);
+
+/* What a backup had. */
+struct store_restored {
+    uint64_t layouts, series, streams;
+    uint64_t commit;
+    int64_t time_ns;  /* wall, when it was made */
+    char version[64]; /* of the Rasad that made it */
+};
+
+/*
+ * Makes a state folder out of a backup, which `name` stands for in errors, without a server. A
+ * folder that has a database is refused, and so is a backup with anything wrong in it, before a
+ * database is there.
+ */
+bool store_restore(const char *folder, int fd, const char *name, struct store_restored *restored,
+                   struct rasad_error *error);
