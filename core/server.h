@@ -36,6 +36,7 @@ struct server {
     struct http *http;
     struct taps taps;
     struct admin *admin;       /* NULL: there is none */
+    _Atomic bool is_dumping;   /* a client of it takes a backup */
     unsigned http_connections; /* at once */
     struct reloads reloads;
     struct reloader reloader;

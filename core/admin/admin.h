@@ -13,6 +13,7 @@
  *   {"verb":"plan","file":"/…"}: what a reload would do with the file, or with the server's own
  *   {"verb":"reload"}: an array, of what became of each metric
  *   {"verb":"upgrade"}: an object, by the new program; the connection ends then
+ *   {"verb":"dump"}: {"ok":true,"bytes":N}, and then a backup of N bytes, see store/backup.h
  *   {"verb":"tail","agent":"…","key":"GLOB","rejected":true}: after {"ok":true} a line for each
  *     sample and message, see verdict.h; {"skipped":N} where the client was too slow. It ends when
  *     the client closes.
@@ -22,7 +23,7 @@
  * Threads: one that accepts, and one a client, at most ADMIN_MOST_CLIENTS; further ones are told
  * so. admin_open(), admin_start() and admin_close() from the server's. No client can hold a shard
  * up. Memory: a request, and the reply as a whole, a client. Slow clients are closed, but for
- * `tail`.
+ * `tail`, and `dump` if they take something every ten minutes.
  */
 #include <stdbool.h>
 

@@ -9,6 +9,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "admin/admin_dump.h"
 #include "admin/admin_show.h"
 #include "admin/admin_steer.h"
 #include "admin/json_add.h"
@@ -165,6 +166,8 @@ static bool take_request(struct admin_client *client, size_t at, size_t size)
         admin_watch_send(client);
         return false;
     }
+    if (request.verb == ADMIN_DUMP)
+        return admin_dump(client);
     answer(client, &request);
     return admin_client_flush(client);
 }

@@ -19,6 +19,7 @@ static const struct {
     [ADMIN_PLAN] = {"plan", HAS_FILE},
     [ADMIN_RELOAD] = {"reload", 0},
     [ADMIN_UPGRADE] = {"upgrade", 0},
+    [ADMIN_DUMP] = {"dump", 0},
 };
 
 /* A string that C can hold. */

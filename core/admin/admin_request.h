@@ -21,6 +21,7 @@ enum admin_verb {
     ADMIN_PLAN,
     ADMIN_RELOAD,
     ADMIN_UPGRADE,
+    ADMIN_DUMP,
 };
 
 struct admin_request {

@@ -185,6 +185,19 @@ int client_read(struct client *client, json_object **object)
     return EXIT_FAILURE;
 }
 
+int client_read_bytes(struct client *client, const char **bytes, size_t *length)
+{
+    int status = client->taken < client->in.length ? 0 : read_more(client);
+
+    if (status != 0)
+        return status;
+    *bytes = client->in.at + client->taken;
+    *length = client->in.length - client->taken;
+    client->taken = client->in.length;
+    client->searched = client->taken;
+    return 0;
+}
+
 /* What a reply that says no has to say: a report as it is, or an error in a line of ours. */
 static int say_no(json_object *reply)
 {

@@ -47,6 +47,9 @@ int client_read(struct client *client, json_object **object);
 /* Waits for more; whether the server has closed its side instead. */
 bool client_at_end(struct client *client);
 
+/* Waits for bytes, however many come; they are lent until the next reading. */
+int client_read_bytes(struct client *client, const char **bytes, size_t *length);
+
 /* Whether a whole line lies here already, so that client_read() needn't wait. */
 bool client_has_line(const struct client *client);
 

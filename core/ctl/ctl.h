@@ -40,6 +40,10 @@ int reload_main(int argc, char *argv[]);
 /* Another version takes the running one's place. */
 int upgrade_main(int argc, char *argv[]);
 
+/* A backup of a running server's state, and a state folder out of one. */
+int dump_main(int argc, char *argv[]);
+int restore_main(int argc, char *argv[]);
+
 /* Writes a folder with a metric plugin of one's own to begin with. */
 int new_plugin_main(int argc, char *argv[]);
 

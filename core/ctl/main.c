@@ -29,6 +29,8 @@ static const struct verb {
     {"plan", plan_main, "what a reload would do"},
     {"reload", reload_main, "apply the changed conf and plugins"},
     {"upgrade", upgrade_main, "run the installed version in the running one's place"},
+    {"dump", dump_main, "make a backup of the server's state"},
+    {"restore", restore_main, "make a state folder out of a backup"},
     {"check", check_main, "check a plugin against the laws, or a conf"},
     {"new-plugin", new_plugin_main, "write a folder with a plugin of your own to begin with"},
 };

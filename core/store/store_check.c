@@ -15,7 +15,7 @@
 
 /* What a user can do about a database that is not to be used. */
 #define WHAT_TO_DO                                                                                 \
-    "put a backup in its place with rasadctl restore, or move the folder away to begin anew"
+    "move it away; then rasadctl restore puts a backup in its place, or the server begins anew"
 
 /* ---- In the child -------------------------------------------------------------------------- */
 
