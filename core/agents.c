@@ -187,14 +187,15 @@ void agents_touch_all(struct agents *agents)
         agents_touch_stream(agents, (struct stream *)item);
 }
 
-static struct mark make_mark(struct stream *stream, int64_t steady_ns)
+static struct mark make_mark(struct stream *stream)
 {
     return (struct mark){
         .stream = stream,
         .applied = stream->applied,
         .chain = stream->chain,
         .gone = stream->is_gone,
-        .last_used_ns = stream->connection != NULL ? steady_ns : stream->last_used_ns,
+        .in_use = stream->connection != NULL,
+        .last_used_ns = stream->last_used_ns,
         .last_seen_ns = atomic_load_explicit(&stream->agent->last_seen_ns, memory_order_relaxed),
     };
 }
@@ -211,7 +212,7 @@ bool agents_reserve_marks(const struct agents *agents, struct marks **marks)
     return true;
 }
 
-void agents_mark(struct agents *agents, struct marks *marks, int64_t steady_ns)
+void agents_mark(struct agents *agents, struct marks *marks)
 {
     size_t front = 0, back = agents->dirty_count;
 
@@ -221,7 +222,7 @@ void agents_mark(struct agents *agents, struct marks *marks, int64_t steady_ns)
     for (struct stream *next, *stream = agents->first_dirty; stream != NULL; stream = next) {
         next = stream->next_dirty;
         stream->is_dirty = false;
-        marks->at[stream->is_gone ? front++ : --back] = make_mark(stream, steady_ns);
+        marks->at[stream->is_gone ? front++ : --back] = make_mark(stream);
     }
     agents->first_dirty = NULL;
     agents->dirty_count = 0;

@@ -92,8 +92,8 @@ void agents_touch_all(struct agents *agents);
  * kept. */
 bool agents_reserve_marks(const struct agents *agents, struct marks **marks);
 
-/* Notes how far all streams that have changed have come; `steady_ns` is now. NULL is fine. */
-void agents_mark(struct agents *agents, struct marks *marks, int64_t steady_ns);
+/* Notes how far all streams that have changed have come. NULL is fine. */
+void agents_mark(struct agents *agents, struct marks *marks);
 
 /* A mark is back: it is on disk. Frees a stream that is gone; returns any other. */
 struct stream *agents_take_mark(struct agents *agents, const struct mark *mark);

@@ -21,7 +21,8 @@ struct mark {
     uint64_t applied;
     uint32_t chain;
     bool gone;            /* the stream is forgotten, and ends with the mark */
-    int64_t last_used_ns; /* steady */
+    bool in_use;          /* a connection has it */
+    int64_t last_used_ns; /* steady; otherwise */
     int64_t last_seen_ns; /* wall; of its agent */
 };
 

@@ -209,6 +209,7 @@ static bool take_stream(struct connection *connection, struct connection_context
              hello->chain != stream->chain)
         (void)atomic_fetch_add_explicit(&stream->agent->forks, 1, memory_order_relaxed);
     stream->last_used_ns = context->ingest->steady_ns;
+    agents_touch_stream(context->agents, stream); /* that it is in use is worth keeping */
     connection->stream = stream;
     connection->frame.chain = stream->chain;
     connection->frame.numbered = true;

@@ -313,7 +313,7 @@ struct cut *shard_cut(struct shard *shard)
         free(marks);
         return NULL;
     }
-    agents_mark(&shard->agents, marks, shard->ingest.steady_ns);
+    agents_mark(&shard->agents, marks);
     if (marks != NULL)
         marks->bytes = shard->context.bytes_read;
     shard->unsettled_bytes += marks != NULL ? shard->context.bytes_read : 0;

@@ -337,7 +337,9 @@ static bool bring_stream(void *context, const struct record_stream *record,
         &loading
              ->shards[connection_shard(record->agent, record->agent_length, loading->shard_count)]
              .agents;
-    int64_t used_ns = store_steady(loading->store, record->last_used_ns);
+    int64_t used_ns = record->last_used_ns == RECORD_IN_USE
+                          ? loading->steady_ns
+                          : store_steady(loading->store, record->last_used_ns);
     int64_t least_ns = loading->steady_ns - loading->conf->agent_ttl_ns + TIME_TO_RETURN_NS;
     struct agent *agent = agents_get(agents, record->agent, record->agent_length);
     struct stream *stream = agent != NULL ? agents_get_stream(agents, agent, record->id) : NULL;

@@ -30,6 +30,9 @@
 /* Labels that a metric can declare, and those a layout can have. */
 #define RECORD_MOST_LABELS 64
 
+/* The last use of a stream that a connection has. */
+#define RECORD_IN_USE INT64_MAX
+
 /* Room for a stream's key. */
 #define RECORD_STREAM_KEY (16 + 255)
 
@@ -83,7 +86,7 @@ struct record_stream {
     unsigned char id[16];
     uint64_t applied;
     uint32_t chain;
-    int64_t last_used_ns; /* uptime */
+    int64_t last_used_ns; /* uptime; RECORD_IN_USE: a connection has it */
     int64_t last_seen_ns; /* wall; of the agent */
 };
 

@@ -179,7 +179,7 @@ static int put_mark(struct writing *writing, MDB_txn *txn, const struct mark *ma
         .agent_length = mark->stream->agent->length,
         .applied = mark->applied,
         .chain = mark->chain,
-        .last_used_ns = store_uptime(store, mark->last_used_ns),
+        .last_used_ns = mark->in_use ? RECORD_IN_USE : store_uptime(store, mark->last_used_ns),
         .last_seen_ns = mark->last_seen_ns,
     };
     unsigned char room[RECORD_STREAM_KEY];

@@ -259,6 +259,16 @@ def test_a_named_agent_is_known_to_be_gone_after_a_restart(rasadd, connect):
     assert server.scrape().value("rasad_agent_up", agent="w") == 1
 
 
+def test_an_agent_that_was_connected_and_silent_is_not_taken_for_gone(rasadd, connect):
+    server = rasadd('stale_after = "2s"' + CONF)
+    push(connect, server, "w", STREAM, {"G": 1})
+    push(connect, server, "v", OTHER, {"G": 1}).close()
+    until(lambda: server.scrape().series("G") == [({"agent": "w"}, 1)], "the other one is stale")
+    server.stop(signal.SIGKILL)
+    server.start()
+    assert server.scrape().series("G") == [({"agent": "w"}, 1)]
+
+
 def test_a_forgotten_stream_is_forgotten_on_disk(rasadd, connect):
     server = rasadd('agent_ttl = "1s"' + CONF)
     push(connect, server, "w", STREAM, {"C": 1}).close()
