@@ -144,11 +144,26 @@ static void tell_lost(const struct log *log)
         (void)atomic_fetch_add_explicit(log->lost, lost, memory_order_relaxed);
 }
 
+static void hand_to_sink(const struct log *log, enum log_level level, const char *message,
+                         const struct log_field *fields)
+{
+    SCOPED(text_free) struct text line = {0};
+
+    text_add_string(&line, message);
+    add_fields(&line, fields);
+    (void)text_end(&line);
+    log->sink(log->context, level, line.failed ? message : line.at);
+}
+
 void log_line(const struct log *log, enum log_level level, const char *message,
               const struct log_field *fields)
 {
     SCOPED(text_free) struct text line = {0};
 
+    if (log->sink != NULL) {
+        hand_to_sink(log, level, message, fields);
+        return;
+    }
     if (log->lost != NULL)
         tell_lost(log);
     compose(&line, log, level, message, fields);

@@ -27,6 +27,10 @@ struct log {
     bool terminal;          /* which look */
     bool pipe, socket;      /* what could make a writer wait */
     _Atomic uint64_t *lost; /* lines not written since the last that was; may be NULL */
+    /* If it isn't NULL it takes the lines instead of the descriptor: NUL-terminated, in the first
+     * look, without the level and the line feed. Called from any thread. */
+    void (*sink)(void *context, enum log_level level, const char *line);
+    void *context; /* lent */
 };
 
 /* One key=value pair of a line; made by the functions below, lent for the call. */
