@@ -37,6 +37,7 @@ struct client {
     bool started;
 
     pthread_mutex_t lock; /* of what follows up to the blank line */
+    pthread_cond_t news;  /* something was acknowledged */
     bool stopping;
     bool sleeping; /* the thread is in poll(), or about to be */
     size_t ping_count;
@@ -124,6 +125,8 @@ static void give_news(struct client *client)
                 .token = link->pongs[j].token, .rtt_ns = link->pongs[j].rtt_ns};
         link->pong_count = 0;
     }
+    if (news)
+        (void)pthread_cond_broadcast(&client->news);
     (void)pthread_mutex_unlock(&client->lock);
     if (news || pongs)
         ring(client->event_fd);
@@ -316,6 +319,17 @@ static bool start(struct client *client, const struct client_options *options,
     return open_keeper(client, options, error) && start_thread(client, error);
 }
 
+static void init_locks(struct client *client)
+{
+    pthread_condattr_t attributes;
+
+    (void)pthread_condattr_init(&attributes);
+    (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&client->news, &attributes);
+    (void)pthread_condattr_destroy(&attributes);
+    (void)pthread_mutex_init(&client->lock, NULL);
+}
+
 bool client_open(const struct client_options *options, struct client **out,
                  struct rasad_error *error)
 {
@@ -323,7 +337,8 @@ bool client_open(const struct client_options *options, struct client **out,
 
     if (client == NULL)
         return rasad_fail_memory(error);
-    (void)pthread_mutex_init(&client->lock, NULL);
+    client->wake_fd = client->event_fd = -1;
+    init_locks(client);
     client->log = options->log;
     client->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     client->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -346,16 +361,32 @@ static void wake(struct client *client)
     ring(client->wake_fd);
 }
 
+bool client_give(struct client *client, struct message *message, struct rasad_error *error)
+{
+    return keeper_push(client->keeper, message, error);
+}
+
 bool client_push(struct client *client, const char *bytes, size_t length, struct rasad_error *error)
 {
     struct message *message = message_new(bytes, length);
 
     if (message == NULL)
         return rasad_fail_memory(error);
-    if (keeper_push(client->keeper, message, error))
+    if (client_give(client, message, error))
         return true;
     free(message);
     return false;
+}
+
+enum spool_result client_put(struct client *client, struct messages *messages, int64_t timeout_ns,
+                             struct rasad_error *error)
+{
+    return keeper_put(client->keeper, messages, timeout_ns, error);
+}
+
+size_t client_longest(const struct client *client)
+{
+    return spool_longest(client->spool);
 }
 
 bool client_has_room(struct client *client)
@@ -421,21 +452,17 @@ struct client_counts client_counts(struct client *client)
 
 bool client_flush(struct client *client, int64_t timeout_ns)
 {
-    int64_t start_ns = clock_steady_ns();
+    int64_t now_ns = clock_steady_ns();
+    bool is_endless = timeout_ns < 0 || timeout_ns > INT64_MAX - now_ns;
+    int64_t until_ns = is_endless ? INT64_MAX : now_ns + timeout_ns;
+    struct timespec until = {.tv_sec = until_ns / NS_PER_S, .tv_nsec = until_ns % NS_PER_S};
+    bool is_late = false, is_done;
 
-    for (;;) {
-        struct pollfd event = {.fd = client->event_fd, .events = POLLIN};
-        int64_t left_ns = start_ns + timeout_ns - clock_steady_ns();
-
-        client_clear_fd(client);
-        if (client_counts(client).pending == 0)
-            return true;
-        if (timeout_ns >= 0 && left_ns <= 0)
-            return false;
-        if (poll(&event, 1, timeout_ns < 0 ? -1 : (int)(left_ns / NS_PER_MS + 1)) < 0 &&
-            errno != EINTR)
-            return false;
-    }
+    (void)pthread_mutex_lock(&client->lock);
+    while (!(is_done = client_counts(client).pending == 0) && !is_late)
+        is_late = pthread_cond_timedwait(&client->news, &client->lock, &until) == ETIMEDOUT;
+    (void)pthread_mutex_unlock(&client->lock);
+    return is_done;
 }
 
 void client_close(struct client *client)
@@ -457,6 +484,7 @@ void client_close(struct client *client)
     free(client->polled);
     close_at(&client->wake_fd);
     close_at(&client->event_fd);
+    (void)pthread_cond_destroy(&client->news);
     (void)pthread_mutex_destroy(&client->lock);
     free(client->name);
     free(client);

@@ -20,6 +20,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "message.h"
 #include "spool.h"
 
 struct client;
@@ -62,6 +63,20 @@ bool client_open(const struct client_options *options, struct client **out,
 bool client_push(struct client *client, const char *bytes, size_t length,
                  struct rasad_error *error);
 
+/* Pushes a message that it takes over; on false it is still the caller's. */
+bool client_give(struct client *client, struct message *message, struct rasad_error *error);
+
+/*
+ * Takes messages over, which are such as client_push() takes, and waits until they are as safe as
+ * options.sync says. Room is waited for at most so long (-1: for ever); of those that have none in
+ * time the last ones are still in the list, see keeper_put().
+ */
+enum spool_result client_put(struct client *client, struct messages *messages, int64_t timeout_ns,
+                             struct rasad_error *error);
+
+/* The longest message that has room in the spool. */
+size_t client_longest(const struct client *client);
+
 /* Whether client_push() would find room. */
 bool client_has_room(struct client *client);
 
@@ -93,8 +108,7 @@ void client_clear_fd(struct client *client);
 
 struct client_counts client_counts(struct client *client);
 
-/* Waits until nothing is pending, at most so long (-1: for ever); whether that was reached. It
- * clears the descriptor, so only one thread may wait. */
+/* Waits until nothing is pending, at most so long (-1: for ever); whether that was reached. */
 bool client_flush(struct client *client, int64_t timeout_ns);
 
 /* Ends the connections. What is pending stays in the spool; in memory it is forgotten. */

@@ -32,14 +32,19 @@ struct keeper {
     bool wants_room; /* somebody waits for event_fd */
     size_t server;   /* in use, or SPOOL_NO_SERVER */
     struct messages incoming;
-    uint64_t lost;         /* dropped in front of them */
-    uint64_t in_hand;      /* with the thread */
-    uint64_t pushed, done; /* since the start: done are those kept or dropped */
+    uint64_t lost;           /* dropped in front of them */
+    uint64_t in_hand;        /* with the thread */
+    bool is_working;         /* the thread works on `hand`: else that is the lock's as well */
+    uint64_t pushed;         /* tickets given since the start */
+    uint64_t done;           /* all up to this ticket are kept, dropped or taken back */
+    enum spool_result state; /* of the thread's last round */
+    struct rasad_error why;  /* that is SPOOL_BROKEN */
     uint64_t dropped;
     struct gate drop_gate; /* of the log lines about them */
 
+    struct messages hand; /* see is_working */
+
     /* The thread's own. */
-    struct messages hand;
     uint64_t hand_lost;
     bool is_broken; /* which was logged */
     struct gate broken_gate;
@@ -63,13 +68,24 @@ static struct timespec moment(int64_t steady_ns)
 
 /* ---- The thread ---- */
 
+/* Notes how far it has come; with the lock held, and not while the thread works. */
+static void settle(struct keeper *keeper)
+{
+    const struct message *first =
+        keeper->hand.first != NULL ? keeper->hand.first : keeper->incoming.first;
+
+    keeper->in_hand = keeper->hand.count;
+    keeper->done = first != NULL ? first->ticket - 1 : keeper->pushed;
+}
+
 /* Takes what was pushed in hand; with the lock held. */
 static void take_in_hand(struct keeper *keeper)
 {
+    keeper->is_working = true;
     if (keeper->hand.count > 0 || keeper->incoming.count == 0)
         return;
     keeper->hand = keeper->incoming;
-    keeper->hand_lost = keeper->lost;
+    keeper->hand_lost += keeper->lost; /* of a hand that was taken back there may be some */
     keeper->incoming = (struct messages){0};
     keeper->lost = 0;
     keeper->in_hand = keeper->hand.count;
@@ -107,22 +123,21 @@ static struct outcome work_once(struct keeper *keeper, size_t server, struct ras
 }
 
 /* A disk that fails is given all the room that can be made, then told of once, and tried again. */
-static struct outcome work(struct keeper *keeper, size_t server)
+static struct outcome work(struct keeper *keeper, size_t server, struct rasad_error *error)
 {
     const struct keeper_options *options = &keeper->options;
-    struct rasad_error error;
-    struct outcome outcome = work_once(keeper, server, &error);
+    struct outcome outcome = work_once(keeper, server, error);
     uint64_t ignored;
 
     if (outcome.result == SPOOL_BROKEN) {
         spool_relieve(options->spool, outcome.is_new);
-        outcome = work_once(keeper, server, &error);
+        outcome = work_once(keeper, server, error);
     }
     keeper->retry_ns = clock_steady_ns() + RETRY_NS;
     if (outcome.result == SPOOL_BROKEN && !keeper->is_broken) {
         keeper->is_broken = gate_pass(&keeper->broken_gate, clock_steady_ns(), &ignored);
         if (keeper->is_broken)
-            log_error(options->log, "the spool can't be written", log_text("reason", error.text));
+            log_error(options->log, "the spool can't be written", log_text("reason", error->text));
     } else if (outcome.moved && keeper->is_broken) {
         log_plain(options->log, LOG_LEVEL_INFO, "the spool can be written again");
         keeper->is_broken = false;
@@ -131,11 +146,15 @@ static struct outcome work(struct keeper *keeper, size_t server)
 }
 
 /* Tells of what was done. */
-static void report(struct keeper *keeper, struct outcome outcome, size_t server)
+static void report(struct keeper *keeper, struct outcome outcome, size_t server,
+                   const struct rasad_error *error)
 {
     (void)pthread_mutex_lock(&keeper->lock);
-    keeper->done += keeper->in_hand - keeper->hand.count;
-    keeper->in_hand = keeper->hand.count;
+    keeper->is_working = false;
+    settle(keeper);
+    keeper->state = outcome.result;
+    if (outcome.result == SPOOL_BROKEN)
+        keeper->why = *error;
     if (outcome.moved)
         keeper->is_stuck = false;
     else if (outcome.result != SPOOL_DONE)
@@ -174,6 +193,7 @@ static void *run(void *argument)
 {
     struct keeper *keeper = argument;
     struct outcome last = {.result = SPOOL_DONE, .moved = true};
+    struct rasad_error error;
 
     for (;;) {
         size_t server;
@@ -187,8 +207,8 @@ static void *run(void *argument)
         (void)pthread_mutex_unlock(&keeper->lock);
         if (!goes_on)
             return NULL;
-        last = work(keeper, server);
-        report(keeper, last, server);
+        last = work(keeper, server, &error);
+        report(keeper, last, server, &error);
     }
 }
 
@@ -256,9 +276,11 @@ static void drop_oldest(struct keeper *keeper)
     while (is_full(keeper)) {
         free(messages_take(&keeper->incoming));
         keeper->lost++;
-        keeper->done++;
         keeper->dropped++;
     }
+    if (!keeper->is_working)
+        settle(keeper);
+    (void)pthread_cond_broadcast(&keeper->kept); /* somebody may have waited for one of them */
     if (gate_pass(&keeper->drop_gate, clock_steady_ns(), &ignored))
         log_warning(keeper->options.log, "the disk doesn't follow: the oldest messages are dropped",
                     log_number("dropped", (int64_t)keeper->dropped));
@@ -281,6 +303,16 @@ static bool make_room(struct keeper *keeper, struct rasad_error *error)
     return true;
 }
 
+/* Gives a message its ticket; with the lock held. */
+static void add(struct keeper *keeper, struct message *message, const void *owner)
+{
+    message->owner = owner;
+    message->ticket = ++keeper->pushed;
+    messages_add(&keeper->incoming, message);
+    if (keeper->incoming.count == 1)
+        (void)pthread_cond_signal(&keeper->work);
+}
+
 bool keeper_push(struct keeper *keeper, struct message *message, struct rasad_error *error)
 {
     bool has_room;
@@ -291,14 +323,91 @@ bool keeper_push(struct keeper *keeper, struct message *message, struct rasad_er
                           (size_t)message->length, spool_longest(keeper->options.spool));
     (void)pthread_mutex_lock(&keeper->lock);
     has_room = make_room(keeper, error);
-    if (has_room) {
-        messages_add(&keeper->incoming, message);
-        keeper->pushed++;
-        if (keeper->incoming.count == 1)
-            (void)pthread_cond_signal(&keeper->work);
-    }
+    if (has_room)
+        add(keeper, message, NULL);
     (void)pthread_mutex_unlock(&keeper->lock);
     return has_room;
+}
+
+/* The time when this patience ends. */
+static int64_t end_of_patience_ns(int64_t patience_ns)
+{
+    int64_t now_ns = clock_steady_ns();
+
+    return patience_ns < 0 || patience_ns > INT64_MAX - now_ns ? INT64_MAX : now_ns + patience_ns;
+}
+
+/* Waits for the thread to get something done; whether it is too late. With the lock held. */
+static bool wait_kept(struct keeper *keeper, int64_t until_ns)
+{
+    struct timespec until = moment(until_ns);
+
+    return pthread_cond_timedwait(&keeper->kept, &keeper->lock, &until) == ETIMEDOUT;
+}
+
+/* Adds what has, or gets, room in time; returns the last one's ticket. With the lock held. */
+static uint64_t add_in_time(struct keeper *keeper, struct messages *messages, int64_t until_ns)
+{
+    uint64_t last = 0;
+    bool is_late = false;
+
+    while (messages->count > 0) {
+        if (keeper->options.drop_oldest)
+            (void)make_room(keeper, NULL);
+        while (is_full(keeper) && !is_late)
+            is_late = wait_kept(keeper, until_ns);
+        if (is_full(keeper))
+            break;
+        add(keeper, messages_take(messages), messages);
+        last = keeper->pushed;
+    }
+    return last;
+}
+
+/* Takes back what this owner still has waiting, in front of what it has kept. With the lock held,
+ * and not while the thread works. */
+static void take_back(struct keeper *keeper, struct messages *messages)
+{
+    struct messages back = {0};
+    struct message *message;
+
+    messages_take_from(&keeper->hand, messages, &back);
+    messages_take_from(&keeper->incoming, messages, &back);
+    while ((message = messages_take(messages)) != NULL)
+        messages_add(&back, message);
+    *messages = back;
+    settle(keeper);
+    keeper->has_news = true; /* what is shorter may fit */
+    (void)pthread_cond_signal(&keeper->work);
+    (void)pthread_cond_broadcast(&keeper->kept);
+}
+
+enum spool_result keeper_put(struct keeper *keeper, struct messages *messages, int64_t patience_ns,
+                             struct rasad_error *error)
+{
+    int64_t until_ns = end_of_patience_ns(patience_ns);
+    enum spool_result result = SPOOL_DONE;
+    uint64_t last;
+
+    (void)pthread_mutex_lock(&keeper->lock);
+    last = add_in_time(keeper, messages, until_ns);
+    while (keeper->done < last) {
+        /* In a round under way, or to come at once, nothing can be taken back. */
+        bool rests = keeper->state != SPOOL_DONE && !keeper->is_working;
+
+        if (rests && clock_steady_ns() >= until_ns) {
+            take_back(keeper, messages);
+            break;
+        }
+        (void)wait_kept(keeper, rests ? until_ns : INT64_MAX);
+    }
+    if (messages->count > 0) {
+        result = keeper->state == SPOOL_BROKEN ? SPOOL_BROKEN : SPOOL_FULL;
+        (void)rasad_fail(error, "%s",
+                         result == SPOOL_BROKEN ? keeper->why.text : "the spool is full");
+    }
+    (void)pthread_mutex_unlock(&keeper->lock);
+    return result;
 }
 
 bool keeper_has_room(struct keeper *keeper)
@@ -314,15 +423,14 @@ bool keeper_has_room(struct keeper *keeper)
 
 bool keeper_sync(struct keeper *keeper, int64_t timeout_ns)
 {
-    int64_t until_ns = timeout_ns < 0 ? INT64_MAX : clock_steady_ns() + timeout_ns;
-    struct timespec until = moment(until_ns);
+    int64_t until_ns = end_of_patience_ns(timeout_ns);
     bool is_late = false, is_kept;
     uint64_t wanted;
 
     (void)pthread_mutex_lock(&keeper->lock);
     wanted = keeper->pushed;
     while (keeper->done < wanted && !is_late)
-        is_late = pthread_cond_timedwait(&keeper->kept, &keeper->lock, &until) == ETIMEDOUT;
+        is_late = wait_kept(keeper, until_ns);
     is_kept = keeper->done >= wanted;
     (void)pthread_mutex_unlock(&keeper->lock);
     return is_kept;

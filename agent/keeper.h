@@ -10,9 +10,12 @@
  * full or the disk is slow or fails, the policy applies: refuse, or drop the oldest. A short
  * hold-up of the disk is waited for all the same.
  *
- * Threads: keeper_push() and what asks for counts from any; keeper_steer() from the client's. The
- *          thread inside takes no signals.
- * Memory:  at most KEEPER_MOST_BYTES and a message, twice: what waits, and what is being written.
+ * Whoever wants a message safe before going on puts it (keeper_put()) and waits. What several put
+ * meanwhile is written as one group, and what finds no room in time is taken back.
+ *
+ * Threads: keeper_push(), keeper_put() and what asks for counts from any; keeper_steer() from the
+ * client's. The thread inside takes no signals. Memory:  at most KEEPER_MOST_BYTES and a message,
+ * twice: what waits, and what is being written.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -47,6 +50,15 @@ bool keeper_open(const struct keeper_options *options, struct keeper **out,
 
 /* Takes a message over; on false, for want of room, it is still the caller's. */
 bool keeper_push(struct keeper *keeper, struct message *message, struct rasad_error *error);
+
+/*
+ * Takes messages over and waits until they are as safe as the spool makes them; of what has no room
+ * in time the last ones come back in the list, and with them SPOOL_FULL, or SPOOL_BROKEN and why.
+ * Room is waited for at most `patience_ns` (-1: for ever), a disk as long as it takes. The messages
+ * must not be too long for the spool.
+ */
+enum spool_result keeper_put(struct keeper *keeper, struct messages *messages, int64_t patience_ns,
+                             struct rasad_error *error);
 
 /* Whether keeper_push() would find room; if not, event_fd becomes readable once it would. */
 bool keeper_has_room(struct keeper *keeper);

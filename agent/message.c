@@ -50,6 +50,15 @@ struct message *messages_take(struct messages *messages)
     return message;
 }
 
+void messages_take_from(struct messages *messages, const void *owner, struct messages *into)
+{
+    struct messages others = {0};
+
+    for (struct message *message; (message = messages_take(messages)) != NULL;)
+        messages_add(message->owner == owner ? into : &others, message);
+    *messages = others;
+}
+
 void messages_free(struct messages *messages)
 {
     for (struct message *message; (message = messages_take(messages)) != NULL;)

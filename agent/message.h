@@ -10,8 +10,8 @@
 
 struct message {
     struct message *next;
-    uint64_t number; /* in its stream; 0 until it was given to a link */
-    uint32_t chain;  /* CRC-32C over the stream up to the end of this message */
+    const void *owner; /* who waits for it and may take it back; NULL: nobody. The keeper's */
+    uint64_t ticket;   /* its place among all that were pushed, from 1. The keeper's */
     uint32_t length;
     char bytes[]; /* without a line feed at its end */
 };
@@ -34,6 +34,9 @@ void messages_add(struct messages *messages, struct message *message);
 
 /* Takes the first one out, which the caller owns; NULL if there is none. */
 struct message *messages_take(struct messages *messages);
+
+/* Moves the messages of this owner to the end of the other list, in their order. */
+void messages_take_from(struct messages *messages, const void *owner, struct messages *into);
 
 /* Frees all messages. */
 void messages_free(struct messages *messages);
