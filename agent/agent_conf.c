@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent_name.h"
 #include "base/address.h"
 #include "base/conf_scan.h"
 #include "base/conf_schema.h"
@@ -109,7 +110,7 @@ static void check_values(struct conf_tree *tree)
         conf_complain(tree, server->file, server->line, "%zu servers (write at most %d)",
                       server->value_count, OPTIONS_MOST_SERVERS);
     if (name != NULL && name->value_count == 1 && name->values[0].text[0] != '\0' &&
-        !options_check_name(name->values[0].text, &error))
+        !agent_name_check(name->values[0].text, &error))
         conf_complain(tree, name->file, name->values[0].line, "%s", error.text);
 }
 

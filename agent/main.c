@@ -2,7 +2,7 @@
 /*
  * rasad-agent: runs collectors and pushes what they measure to a Rasad server. This file joins the
  * parts: command line and conf say what is to be done, the runner (this thread) does it, and the
- * client (a thread of its own) brings it to the server.
+ * client library (threads of its own) brings it to the server.
  */
 #include <errno.h>
 #include <limits.h>
@@ -16,19 +16,20 @@
 #include <unistd.h>
 
 #include "agent_conf.h"
+#include "agent_name.h"
 #include "base/clock.h"
 #include "base/install.h"
 #include "base/log.h"
 #include "base/scoped.h"
 #include "base/standard.h"
-#include "client.h"
 #include "feed.h"
+#include "library.h"
 #include "options.h"
 #include "runner.h"
 #include "state_folder.h"
 
 /* What a clean end waits for acknowledgements. */
-#define GOODBYE_NS (500 * NS_PER_MS)
+#define GOODBYE_MS 500
 
 static const char *const default_collectors[] = {"cpu", "letters", "rtt"};
 
@@ -36,17 +37,17 @@ struct agent {
     struct log log;
     struct options options;
     struct agent_conf *conf; /* owned; NULL without a file */
-    char name[256];
-    char spool[PATH_MAX];  /* its usual folder */
-    struct client *client; /* owned */
-    bool is_kept;          /* the spool is on disk */
+    char name[AGENT_NAME_LENGTH];
+    char spool[PATH_MAX];        /* its usual folder */
+    struct rasad_client *client; /* owned */
+    bool is_kept;                /* the spool is on disk */
     struct runner runner;
     int signal_fd;
 };
 
 static void agent_free(struct agent *agent)
 {
-    client_close(agent->client);
+    rasad_client_close(agent->client);
     runner_free(&agent->runner);
     agent_conf_free(agent->conf);
     close_at(&agent->signal_fd);
@@ -83,11 +84,7 @@ static bool choose_name(struct agent *agent, struct rasad_error *error)
         (void)snprintf(agent->name, sizeof agent->name, "%s", name);
         return true;
     }
-    if (gethostname(agent->name, sizeof agent->name - 1) != 0)
-        return rasad_fail(error, "the host's name can't be told: %s (write -n NAME)",
-                          strerror(errno));
-    return options_check_name(agent->name, error) ||
-           rasad_fail_at(error, "the host's name (write -n NAME)");
+    return agent_name_of_host(agent->name, error) || rasad_fail_at(error, "write -n NAME");
 }
 
 /* Whether this is a place where a spool could be; the usual one may not be ours to write to. */
@@ -105,52 +102,54 @@ static bool can_have(const char *folder)
     return path != NULL && access(path, W_OK | X_OK) == 0;
 }
 
-/* Where the spool lies: where the conf says, or at the usual place if that can be. */
-static bool choose_spool(struct agent *agent, struct client_options *options,
+/* Where the spool lies: where the conf says, or at the usual place if that can be; else, or with ""
+ * in the conf, in memory. */
+static bool choose_spool(struct agent *agent, struct rasad_client_options *options,
                          struct rasad_error *error)
 {
     const struct agent_conf *conf = agent->conf;
 
+    options->spool = "";
     if (conf != NULL && strcmp(conf->spool_sync, "memory") == 0)
         return true;
-    options->sync =
-        conf != NULL && strcmp(conf->spool_sync, "os") == 0 ? SPOOL_SYNC_OS : SPOOL_SYNC_DISK;
+    if (conf != NULL && strcmp(conf->spool_sync, "os") == 0)
+        options->sync = RASAD_CLIENT_SYNC_OS;
     if (conf != NULL && conf->has_spool) {
-        options->folder = conf->spool[0] != '\0' ? conf->spool : NULL;
+        options->spool = conf->spool;
         return true;
     }
     if (!state_folder(agent->name, agent->spool, error))
         return false;
-    options->folder = agent->spool;
-    if (can_have(agent->spool))
+    if (can_have(agent->spool)) {
+        options->spool = agent->spool;
         return true;
+    }
     log_warning(&agent->log, "the spool can't be kept there, so messages are in memory only",
                 log_text("folder", agent->spool),
                 log_text("hint", "write spool = \"FOLDER\" into agent.conf"));
-    options->folder = NULL;
     return true;
 }
 
-static void choose_policy(const struct agent *agent, struct client_options *options)
+static void choose_policy(const struct agent *agent, struct rasad_client_options *options)
 {
     const struct agent_conf *conf = agent->conf;
+    bool drops = !agent->options.from_stdin;
 
-    options->drop_oldest = !agent->options.from_stdin;
-    if (conf == NULL)
-        return;
-    options->max_bytes = conf->spool_max_bytes;
-    if (conf->spool_full[0] != '\0')
-        options->drop_oldest = strcmp(conf->spool_full, "drop-oldest") == 0;
+    if (conf != NULL && conf->spool_full[0] != '\0')
+        drops = strcmp(conf->spool_full, "drop-oldest") == 0;
+    options->when_full = drops ? RASAD_CLIENT_DROP_OLDEST : RASAD_CLIENT_BLOCK;
+    options->spool_max = conf != NULL ? conf->spool_max_bytes : 0;
 }
 
 static bool open_client(struct agent *agent, struct rasad_error *error)
 {
-    struct client_options options = {
+    struct rasad_client_options options = {
+        .size = sizeof options,
         .name = agent->name,
         .servers = agent->options.servers,
         .server_count = agent->options.server_count,
-        .log = &agent->log,
     };
+    struct rasad_client_error why;
 
     if (options.server_count == 0) {
         options.servers = agent->conf->server.at;
@@ -159,8 +158,9 @@ static bool open_client(struct agent *agent, struct rasad_error *error)
     if (!choose_spool(agent, &options, error))
         return false;
     choose_policy(agent, &options);
-    agent->is_kept = options.folder != NULL;
-    return client_open(&options, &agent->client, error);
+    agent->is_kept = options.spool[0] != '\0';
+    return library_open(&options, &agent->log, &agent->client, &why) == RASAD_CLIENT_OK ||
+           rasad_fail(error, "%s", why.text);
 }
 
 /* There must be a server in the command line or the conf. */
@@ -237,9 +237,10 @@ static bool add_collectors(struct agent *agent, struct rasad_error *error)
 static void push(void *user, const char *bytes, size_t length)
 {
     struct agent *agent = user;
-    struct rasad_error error;
+    struct rasad_client_error error;
 
-    if (!client_push(agent->client, bytes, length, &error))
+    /* Not rasad_client_push(): no collector waits for a disk. */
+    if (rasad_client_post(agent->client, bytes, length, &error) != RASAD_CLIENT_OK)
         log_error(&agent->log, "a message is lost", log_text("reason", error.text));
 }
 
@@ -247,15 +248,16 @@ static void ping(void *user, uint64_t token)
 {
     struct agent *agent = user;
 
-    client_ping(agent->client, token);
+    client_ping(library_client(agent->client), token);
 }
 
 static void take_pongs(struct agent *agent)
 {
+    struct client *client = library_client(agent->client);
     struct client_pong pong;
 
-    client_clear_fd(agent->client);
-    while (client_take_pong(agent->client, &pong))
+    client_clear_fd(client);
+    while (client_take_pong(client, &pong))
         runner_pong(&agent->runner, pong.token, pong.rtt_ns, clock_steady_ns());
 }
 
@@ -264,7 +266,7 @@ static bool wait_for_events(struct agent *agent)
 {
     struct pollfd events[] = {
         {.fd = agent->signal_fd, .events = POLLIN},
-        {.fd = client_fd(agent->client), .events = POLLIN},
+        {.fd = client_fd(library_client(agent->client)), .events = POLLIN},
     };
     int64_t due_ns = runner_due_ns(&agent->runner), left_ns = due_ns - clock_steady_ns();
     struct timespec wait = {.tv_sec = left_ns / NS_PER_S, .tv_nsec = left_ns % NS_PER_S};
@@ -280,13 +282,17 @@ static bool wait_for_events(struct agent *agent)
 
 static int run_collectors(struct agent *agent)
 {
+    struct rasad_client_counts counts = {.size = sizeof counts};
+
     do
         runner_run(&agent->runner, clock_steady_ns());
     while (!wait_for_events(agent));
-    if (!client_flush(agent->client, GOODBYE_NS))
+    if (rasad_client_flush(agent->client, GOODBYE_MS, NULL) != RASAD_CLIENT_OK) {
+        rasad_client_counts(agent->client, &counts);
         log_warning(&agent->log, "messages were not acknowledged",
-                    log_number("count", (int64_t)client_counts(agent->client).pending),
+                    log_number("count", (int64_t)counts.pending),
                     log_text("kept", agent->is_kept ? "in the spool" : "no"));
+    }
     log_plain(&agent->log, LOG_LEVEL_INFO, "stopped");
     return 0;
 }
@@ -354,7 +360,7 @@ static int run(struct agent *agent)
         return complain(&error, 1);
     log_start(agent);
     if (agent->options.from_stdin)
-        return feed_run(agent->client, &agent->log, STDIN_FILENO, agent->signal_fd);
+        return feed_run(library_client(agent->client), &agent->log, STDIN_FILENO, agent->signal_fd);
     return run_collectors(agent);
 }
 

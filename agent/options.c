@@ -4,12 +4,11 @@
 #include <getopt.h>
 #include <string.h>
 
+#include "agent_name.h"
 #include "base/address.h"
 #include "base/clock.h"
 #include "base/number.h"
-#include "base/utf8.h"
 
-#define MOST_NAME_BYTES 255
 #define LEAST_INTERVAL_S 0.01
 #define MOST_INTERVAL_S 86400.0
 
@@ -31,23 +30,6 @@ const char options_help[] =
     "  -h, --help               print this and exit\n\n"
     "Without a conf file -s is needed. Exit codes: 0 fine, 64 wrong usage, 65 a message of\n"
     "standard input was refused, 78 bad configuration, 1 the rest.\n";
-
-bool options_check_name(const char *name, struct rasad_error *error)
-{
-    size_t length = strlen(name);
-
-    if (length == 0 || length > MOST_NAME_BYTES)
-        return rasad_fail(error, "a name of %zu bytes (write 1 to %d)", length, MOST_NAME_BYTES);
-    if (!utf8_valid(name, length))
-        return rasad_fail(error, "the name is no UTF-8");
-    for (size_t i = 0; i < length; i++) {
-        unsigned char c = (unsigned char)name[i], next = (unsigned char)name[i + 1];
-
-        if (c < 0x20 || c == 0x7f || (c == 0xc2 && next < 0xa0)) /* C0, DEL, C1 */
-            return rasad_fail(error, "the name has a control character");
-    }
-    return true;
-}
 
 static bool add_server(struct options *options, const char *server, struct rasad_error *error)
 {
@@ -105,7 +87,7 @@ static bool take_option(struct options *options, int option, struct rasad_error 
         return add_server(options, optarg, error);
     case 'n':
         options->name = optarg;
-        return options_check_name(optarg, error);
+        return agent_name_check(optarg, error);
     case 'i':
         return set_interval(options, optarg, error);
     case 'C':

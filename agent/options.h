@@ -32,6 +32,3 @@ extern const char options_help[];  /* all options */
 
 /* Reads the arguments; -C's is taken apart in place. */
 bool options_parse(int argc, char *argv[], struct options *options, struct rasad_error *error);
-
-/* Whether this may be an agent's name (DESIGN 1.3): 1 to 255 bytes of UTF-8, no controls. */
-bool options_check_name(const char *name, struct rasad_error *error);

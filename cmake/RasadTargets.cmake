@@ -77,6 +77,25 @@ function(rasad_library name)
     target_link_libraries(${name} PUBLIC rasad_flags rasad_headers)
 endfunction()
 
+# rasad_shared_library(NAME MAJOR source library...): libNAME.so.MAJOR, of a source with its public
+# functions and what they need of static libraries of ours; libNAME.map beside it says what is
+# exported. It stays loaded, since its threads may outlive a dlclose().
+function(rasad_shared_library name major source)
+    set(map "${CMAKE_CURRENT_SOURCE_DIR}/lib${name}.map")
+    add_library(${name} SHARED ${source})
+    target_compile_definitions(${name} PRIVATE RASAD_HOST)
+    set_target_properties(
+        ${name} PROPERTIES SOVERSION ${major} VERSION "${major}.${PROJECT_VERSION}"
+                           LIBRARY_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/${CMAKE_INSTALL_LIBDIR}"
+                           LINK_DEPENDS "${map}")
+    target_link_libraries(${name} PRIVATE rasad_flags ${ARGN})
+    target_link_options(${name} PRIVATE "-Wl,--version-script=${map},-z,nodelete")
+    if(NOT RASAD_SANITIZE)
+        target_link_options(${name} PRIVATE -Wl,-z,defs)
+    endif()
+    install(TARGETS ${name} LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}")
+endfunction()
+
 # rasad_program(NAME FOLDER source...): an executable that lies in FOLDER, built and installed.
 function(rasad_program name folder)
     add_executable(${name} ${ARGN})
