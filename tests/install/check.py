@@ -45,7 +45,7 @@ def install(build, cmake, folder):
 def check_files(tree):
     for path in ("sbin/rasadd", "bin/rasad-agent", "bin/rasadctl", "libexec/rasad/rasad-worker",
                  "include/rasad/plugin.h", "share/rasad/template/gauge/YOURS.c",
-                 "include/rasad/collector.h", "etc/rasad/rasad.conf", "etc/rasad/agent.conf",
+                 "include/rasad/collector.h", "include/rasad/client.h", "etc/rasad/rasad.conf", "etc/rasad/agent.conf",
                  "share/man/man8/rasadd.8", "share/man/man8/rasad-agent.8",
                  "share/doc/rasad/README.md", "share/rasad/prometheus/prometheus.yml"):
         assert (tree / path).is_file(), f"{path} is missing"
@@ -71,6 +71,48 @@ def build_with_cmake(tree, cmake, cc, source):
     run(cmake, "--build", source / "build")
     run(Path(cmake).with_name("ctest"), "--output-on-failure", "--no-tests=error", cwd=source / "build")
     run(cmake, "--install", source / "build")
+
+
+def sanitized(build):
+    """A sanitized library wants a program that is, too."""
+    cache = (Path(build) / "CMakeCache.txt").read_text()
+    return re.search(r"^RASAD_SANITIZE:\w+=.", cache, re.M) is not None
+
+
+CLIENT_CMAKE = """cmake_minimum_required(VERSION 3.25)
+project(jobs LANGUAGES C)
+find_package(rasad REQUIRED)
+add_executable(jobs jobs.c)
+target_link_libraries(jobs rasad::client)
+"""
+
+
+def build_client(tree, cmake, cc, folder):
+    """The program in docs/client.md, as C and as C++ by pkg-config, and by CMake; gives all three."""
+    page = (tree / "share/doc/rasad/client.md").read_text()
+    folder.mkdir()
+    (folder / "jobs.c").write_text(re.search(r"^```c\n(#include.*?)^```$", page, re.M | re.S)[1])
+    (folder / "CMakeLists.txt").write_text(CLIENT_CMAKE)
+    environment = dict(os.environ, PKG_CONFIG_PATH=str(next(tree.glob("lib/**/pkgconfig"))))
+    words = run("pkg-config", "--cflags", "--libs", "rasad-client", env=environment).split()
+    path = "-Wl,-rpath," + run("pkg-config", "--variable=libdir", "rasad-client", env=environment).strip()
+    strict = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"]
+    run(cc, "-std=c11", *strict, folder / "jobs.c", *words, path, "-o", folder / "jobs-c")
+    run("c++", "-std=c++11", *strict, "-x", "c++", folder / "jobs.c", "-x", "none", *words, path,
+        "-o", folder / "jobs-c++")
+    run(cmake, "-S", folder, "-B", folder / "build", f"-DCMAKE_PREFIX_PATH={tree}",
+        f"-DCMAKE_C_COMPILER={cc}")
+    run(cmake, "--build", folder / "build")
+    return [folder / "jobs-c", folder / "jobs-c++", folder / "build/jobs"]
+
+
+def check_client(tree, conf, programs):
+    """Each pushes a message, from a spool that the three share one after the other."""
+    conf.write_text(re.sub("(?m)^metric .*$", "", CONF) + 'metric "jobs_done" { plugin = "counter" }')
+    with Server(tree, conf) as server:
+        for count, program in enumerate(programs, 1):
+            run(program, f"127.0.0.1:{server.ports[0]}", conf.with_name("spool"))
+            server.wait_for(rf'jobs_done_total\{{agent="worker-1"\}} {count}')
 
 
 class Server:
@@ -129,6 +171,8 @@ def main():
         folder = Path(name)
         tree = install(build, cmake, folder)
         check_files(tree)
+        if not sanitized(build):
+            check_client(tree, folder / "jobs.conf", build_client(tree, cmake, cc, folder / "jobs"))
         run(tree / "bin/rasadctl", "new-plugin", "peak", "--into", folder)
         plugin = build_with_pkg_config(tree, cc, folder / "peak")
         check_running(tree, folder)
