@@ -138,8 +138,9 @@ int rasad_client_push_many(struct rasad_client *client, const struct rasad_clien
                            struct rasad_client_error *error);
 
 /*
- * Hands over a message that is safe only after rasad_client_sync(), and doesn't wait for the disk.
- * RASAD_CLIENT_FULL if there is no room under RASAD_CLIENT_BLOCK.
+ * Hands over a message that is safe only after rasad_client_sync(), and doesn't wait for the disk,
+ * unless that doesn't follow: then under RASAD_CLIENT_BLOCK it is RASAD_CLIENT_FULL at 2 MiB, and
+ * under RASAD_CLIENT_DROP_OLDEST the oldest of them are dropped after a second.
  */
 int rasad_client_post(struct rasad_client *client, const char *json, size_t length,
                       struct rasad_client_error *error);
@@ -165,7 +166,7 @@ struct rasad_client_counts {
     uint64_t dropped; /* since it was opened; the server counts them, too */
 };
 
-/* Fills the counts, which belong to one moment. */
+/* Fills the counts. While messages go on, one on its way may count as pending twice, never not. */
 void rasad_client_counts(struct rasad_client *client, struct rasad_client_counts *counts);
 
 /*

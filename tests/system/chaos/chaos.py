@@ -377,7 +377,7 @@ class Stdin(Sender):
 
 
 class Spool(Sender):
-    """pusher.c: the agent's client with a spool. Killed, it goes on behind what the spool ever took.
+    """pusher.c: librasad-client with a spool. Killed, it goes on behind what the spool ever took.
 
     A power cut leaves what a kill never does, a torn tail, so now and then the end of the spool is torn
     as well, behind what was safe.

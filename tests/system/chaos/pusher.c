@@ -1,24 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * chaos_pusher: pushes the workload through the agent's client, with a spool on disk. The workload
- * can be read from anywhere, so after any end it goes on behind what the spool ever took:
+ * chaos_pusher: pushes the workload through librasad-client alone, as a program of somebody else
+ * would, with a spool on disk. The workload can be read from anywhere, so after any end it goes on
+ * behind what the spool ever took:
  *
- *   chaos_pusher index=I messages=N plain=1 port=N name=WEB spool=FOLDER state=FILE [...]
+ *   chaos_pusher index=I messages=N plain=1 port=N name=WEB spool=FOLDER [state=FILE] [...]
  *
- * Ends with 0 once all is acknowledged, and with 3 as soon as the spool has broken its word: what
- * was synced is taken for ever. How many that were lies in the state file, which is written before
- * more is pushed.
+ * Ends with 0 once all is acknowledged, and with 3 as soon as the library has broken its word: what
+ * was pushed is taken for ever. With `state`, how many that were lies in that file, which is
+ * written before more is pushed. options.h has the other words.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <rasad/client.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/text.h"
-#include "client.h"
 #include "options.h"
 #include "workload.h"
 
@@ -27,75 +28,90 @@
 
 struct pusher {
     const struct options *options;
-    struct client *client;
-    int state_fd;
+    struct rasad_client *client;
+    int state_fd;    /* -1: none */
     uint64_t pushed; /* messages, ever */
+    struct text text;
+    size_t ends[MOST_AT_ONCE]; /* of the messages in `text` */
 };
+
+static void say(void *context, int level, const char *line)
+{
+    static const char *const levels[] = {"info", "warning", "error"};
+
+    (void)fprintf(stderr, "%s %s\n", levels[level], line);
+}
 
 static void open_client(struct pusher *pusher)
 {
-    static struct log log;
-    static char server[32];
-    static const char *const servers[] = {server};
-    struct rasad_error error;
+    char server[32];
+    const char *const servers[] = {server};
+    const struct rasad_client_options options = {.size = sizeof options,
+                                                 .servers = servers,
+                                                 .server_count = 1,
+                                                 .name = pusher->options->name,
+                                                 .spool = pusher->options->spool,
+                                                 .spool_max = SPOOL_BYTES,
+                                                 .log = say};
+    struct rasad_client_error error;
 
-    log = log_make(STDERR_FILENO, NULL);
     (void)snprintf(server, sizeof server, "127.0.0.1:%" PRIu64, pusher->options->port);
-    if (!client_open(&(struct client_options){.name = pusher->options->name,
-                                              .servers = servers,
-                                              .server_count = 1,
-                                              .folder = pusher->options->spool,
-                                              .max_bytes = SPOOL_BYTES,
-                                              .sync = SPOOL_SYNC_DISK,
-                                              .log = &log},
-                     &pusher->client, &error))
+    if (rasad_client_open(&options, &pusher->client, &error) != RASAD_CLIENT_OK)
         die(1, "%s", error.text);
 }
 
-/* Nothing that was synced may be missing, and nothing may be there that was never pushed. */
+/* Nothing that was taken may be missing, and nothing may be there that was never pushed. */
 static void go_on(struct pusher *pusher)
 {
-    uint64_t synced = 0;
-    ssize_t got;
+    const char *state = pusher->options->state;
+    uint64_t kept = 0;
 
-    pusher->state_fd = open(pusher->options->state, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (pusher->state_fd < 0 || (got = pread(pusher->state_fd, &synced, sizeof synced, 0)) < 0)
-        die(1, "%s: %s", pusher->options->state, strerror(errno));
-    pusher->pushed = client_taken(pusher->client);
-    if (pusher->pushed < synced || pusher->pushed > pusher->options->messages)
+    pusher->state_fd = state != NULL ? open(state, O_RDWR | O_CREAT | O_CLOEXEC, 0600) : -1;
+    if (state != NULL &&
+        (pusher->state_fd < 0 || pread(pusher->state_fd, &kept, sizeof kept, 0) < 0))
+        die(1, "%s: %s", state, strerror(errno));
+    pusher->pushed = rasad_client_taken(pusher->client);
+    if (pusher->pushed < kept || pusher->pushed > pusher->options->messages)
         die(BROKEN_WORD, "the spool has taken %" PRIu64 ", but once said so of %" PRIu64,
-            pusher->pushed, synced);
+            pusher->pushed, kept);
+}
+
+/* Writes the next messages, as many as are released; returns how many. */
+static size_t write_some(struct pusher *pusher, uint64_t most)
+{
+    size_t count = 0;
+
+    text_clear(&pusher->text);
+    while (count < MOST_AT_ONCE && pusher->pushed + count < most) {
+        workload_write((uint32_t)pusher->options->index, pusher->pushed + count + 1, true,
+                       &pusher->text);
+        pusher->ends[count++] = pusher->text.length;
+    }
+    if (pusher->text.failed)
+        die(1, "out of memory");
+    return count;
 }
 
 static void push_some(struct pusher *pusher, uint64_t most)
 {
-    static struct text message;
-    struct rasad_error error;
+    struct rasad_client_message messages[MOST_AT_ONCE];
+    struct rasad_client_error error;
+    size_t count = write_some(pusher, most), start = 0, pushed;
+    int result;
 
-    for (int i = 0; i < MOST_AT_ONCE && pusher->pushed < most; i++) {
-        if (!client_has_room(pusher->client))
-            break;
-        text_clear(&message);
-        workload_write((uint32_t)pusher->options->index, pusher->pushed + 1, true, &message);
-        if (message.failed || !client_push(pusher->client, message.at, message.length, &error))
-            die(1, "cannot push: %s", message.failed ? "out of memory" : error.text);
-        pusher->pushed++;
-    }
-    if (!client_sync(pusher->client, -1))
-        die(1, "cannot sync");
-    if (client_taken(pusher->client) != pusher->pushed)
-        die(BROKEN_WORD, "pushed %" PRIu64 " and synced, but %" PRIu64 " are taken", pusher->pushed,
-            client_taken(pusher->client));
-    if (pwrite(pusher->state_fd, &pusher->pushed, sizeof pusher->pushed, 0) < 0)
+    for (size_t i = 0; i < count; start = pusher->ends[i++])
+        messages[i] = (struct rasad_client_message){.json = pusher->text.at + start,
+                                                    .length = pusher->ends[i] - start};
+    result = rasad_client_push_many(pusher->client, messages, count, 1000, &pushed, &error);
+    if (result != RASAD_CLIENT_OK && result != RASAD_CLIENT_FULL)
+        die(1, "cannot push: %s", error.text);
+    pusher->pushed += pushed;
+    if (rasad_client_taken(pusher->client) != pusher->pushed)
+        die(BROKEN_WORD, "pushed %" PRIu64 ", but %" PRIu64 " are taken", pusher->pushed,
+            rasad_client_taken(pusher->client));
+    if (pusher->state_fd >= 0 &&
+        pwrite(pusher->state_fd, &pusher->pushed, sizeof pusher->pushed, 0) < 0)
         die(1, "%s: %s", pusher->options->state, strerror(errno));
-}
-
-static void wait_for_room(struct pusher *pusher)
-{
-    struct pollfd room = {.fd = client_fd(pusher->client), .events = POLLIN};
-
-    (void)poll(&room, 1, 5);
-    client_clear_fd(pusher->client);
 }
 
 int main(int argc, char **argv)
@@ -103,20 +119,21 @@ int main(int argc, char **argv)
     const struct options options = options_read(argc - 1, argv + 1);
     struct pusher pusher = {.options = &options};
 
-    if (options.name == NULL || options.spool == NULL || options.state == NULL)
-        die(64, "wants a name, a spool and a state (options.h has the words)");
+    if (options.name == NULL || options.spool == NULL)
+        die(64, "wants a name and a spool (options.h has the words)");
     open_client(&pusher);
     go_on(&pusher);
     while (pusher.pushed < options.messages) {
         uint64_t most = options_released(&options);
 
-        if (pusher.pushed < most && client_has_room(pusher.client))
+        if (pusher.pushed < most)
             push_some(&pusher, most);
         else
-            wait_for_room(&pusher);
+            (void)poll(NULL, 0, 5);
     }
-    if (!client_flush(pusher.client, -1))
+    if (rasad_client_flush(pusher.client, -1, NULL) != RASAD_CLIENT_OK)
         die(1, "cannot flush");
-    client_close(pusher.client);
-    return close(pusher.state_fd) != 0;
+    rasad_client_close(pusher.client);
+    text_free(&pusher.text);
+    return 0;
 }
