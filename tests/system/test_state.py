@@ -264,8 +264,7 @@ def test_an_agent_that_was_connected_and_silent_is_not_taken_for_gone(rasadd, co
     push(connect, server, "w", STREAM, {"G": 1})
     push(connect, server, "v", OTHER, {"G": 1}).close()
     until(lambda: server.scrape().series("G") == [({"agent": "w"}, 1)], "the other one is stale")
-    server.stop(signal.SIGKILL)
-    server.start()
+    server.restart(signal.SIGTERM)
     assert server.scrape().series("G") == [({"agent": "w"}, 1)]
 
 
