@@ -118,7 +118,9 @@ def test_a_restored_server_goes_on_as_the_one_that_was_dumped(rasadd, connect):
     other.stop(signal.SIGKILL)
     other.start()
     again = dump(other)
-    assert len(of_kind(again, "series")) == len(of_kind(backup, "series"))
+    # The overflow of a family has a state in each shard that has taken a sample for it.
+    alone = [[s for s in of_kind(which, "series") if not s.get("overflow")] for which in (again, backup)]
+    assert len(alone[0]) == len(alone[1])
     assert {s["stream"]: s["applied"] for s in of_kind(again, "stream")}[STREAM] == len(STRANGE) + 2
 
 
