@@ -28,16 +28,11 @@ static void put(struct table_item **slots, size_t mask, struct table_item *item)
     slots[i] = item;
 }
 
-/* At most three slots in four are taken, so that a search ends soon. */
-static bool make_room(struct table *table)
+static bool grow(struct table *table, size_t size)
 {
     size_t old = table->slots == NULL ? 0 : table->mask + 1;
-    size_t size = old == 0 ? 16 : old * 2;
-    struct table_item **slots;
+    struct table_item **slots = calloc(size, sizeof *slots);
 
-    if ((table->count + 1) * 4 <= old * 3)
-        return true;
-    slots = calloc(size, sizeof *slots);
     if (slots == NULL)
         return false;
     for (size_t i = 0; i < old; i++) {
@@ -50,9 +45,20 @@ static bool make_room(struct table *table)
     return true;
 }
 
+/* At most three slots in four are taken, so that a search ends soon. */
+bool table_reserve(struct table *table, size_t count)
+{
+    size_t old = table->slots == NULL ? 0 : table->mask + 1;
+    size_t size = old == 0 ? 16 : old;
+
+    while (count * 4 > size * 3)
+        size *= 2;
+    return size == old || grow(table, size);
+}
+
 bool table_add(struct table *table, struct table_item *item)
 {
-    if (!make_room(table))
+    if (!table_reserve(table, table->count + 1))
         return false;
     put(table->slots, table->mask, item);
     table->count++;

@@ -25,6 +25,10 @@ typedef bool table_match(const struct table_item *item, const void *key);
 struct table_item *table_find(const struct table *table, uint32_t hash, table_match *match,
                               const void *key);
 
+/* Makes room for so many items in all, so that adding them moves none; false if there is no memory,
+ * and then it grows as they come. */
+bool table_reserve(struct table *table, size_t count);
+
 /* Adds an item that is not in it yet; false if there is no memory. */
 bool table_add(struct table *table, struct table_item *item);
 

@@ -387,12 +387,22 @@ static void tell_refused(const struct bringing *bringing)
                     log_text("reason", bringing->why.text));
 }
 
+/* Without memory the tables grow as they must. */
+static void make_room(const struct loading *loading)
+{
+    size_t each = store_series_count(loading->store) / (size_t)loading->shard_count;
+
+    for (int i = 0; i < loading->shard_count; i++)
+        (void)table_reserve(&loading->shards[i].ingest.store.table, each);
+}
+
 bool loading_run(const struct loading *loading, struct loaded *loaded, struct rasad_error *error)
 {
     SCOPED(bringing_free)
     struct bringing bringing = {.loading = loading, .loaded = loaded};
 
     *loaded = (struct loaded){0};
+    make_room(loading);
     if (!store_each_stream(loading->store, bring_stream, &bringing, error) ||
         !prepare(&bringing, error) ||
         !store_each_series(loading->store, bring_series, &bringing, error))

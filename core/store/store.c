@@ -472,6 +472,18 @@ static bool each(struct store *store, MDB_dbi table, store_take *take, void *con
     return fine;
 }
 
+uint64_t store_series_count(struct store *store)
+{
+    MDB_stat stat = {0};
+    MDB_txn *txn;
+
+    if (mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn) != 0)
+        return 0;
+    (void)mdb_stat(txn, store->series, &stat);
+    mdb_txn_abort(txn);
+    return stat.ms_entries;
+}
+
 struct series_walk {
     bool (*call)(void *context, uint64_t id, const struct record_series *series,
                  struct rasad_error *error);

@@ -97,6 +97,9 @@ bool store_each_layout(const struct store *store,
                        bool (*call)(void *context, uint32_t id, const struct record_layout *layout),
                        void *context);
 
+/* How many series there are, those aside too. */
+uint64_t store_series_count(struct store *store);
+
 /* Calls for each series, and for each stream; `call` returns false, with the error, to end it.
  * What is handed over is lent for the call. */
 bool store_each_series(struct store *store,
