@@ -124,6 +124,20 @@ static int close_on_exec(MDB_env *env)
     return fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 ? 0 : errno;
 }
 
+/* Whether there is a database. Only if that is certain may one be begun in its place. */
+static bool look_for_file(const char *folder, bool *is_there, struct rasad_error *error)
+{
+    char path[PATH_MAX];
+    struct stat file;
+
+    (void)snprintf(path, sizeof path, "%s/data.mdb", folder);
+    *is_there = false;
+    if (stat(path, &file) != 0)
+        return errno == ENOENT || rasad_fail(error, "cannot look at %s: %s", path, strerror(errno));
+    *is_there = file.st_size > 0;
+    return true;
+}
+
 /* An environment in this file, with a map of this size; the error's number, or 0. */
 static int open_with_map(struct store *store, const char *path, unsigned flags, size_t map_size)
 {
@@ -264,8 +278,8 @@ bool store_grow(struct store *store, struct rasad_error *error)
 {
     int why = mdb_env_set_mapsize(store->env, 2 * store->map_size);
 
-    if (why != 0) {
-        store_distrust(store); /* LMDB has let go of the map that it had */
+    if (why != 0) { /* LMDB has let go of the map that it had, and goes on as if it were there */
+        store_distrust(store);
         return store_fail(store, why, error);
     }
     store->map_size *= 2;
@@ -378,7 +392,11 @@ bool store_take_folder(const char *folder, const struct log *log, struct store *
 
 static bool check_or_begin(struct store *store, bool is_trusted, struct rasad_error *error)
 {
-    if (file_bytes(store->folder) == 0)
+    bool is_there;
+
+    if (!look_for_file(store->folder, &is_there, error))
+        return false;
+    if (!is_there)
         return begin_file(store, error);
     return is_trusted || store_check(store->folder, error);
 }

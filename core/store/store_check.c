@@ -102,18 +102,27 @@ static bool check_file(const char *folder, struct rasad_error *error)
     return fine;
 }
 
-/* Bytes that make no sense can make LMDB itself crash, which then is the answer. */
-_Noreturn static void look(const char *folder, pid_t server, int answer)
+/* It must not outlive a server that is killed: it shares the lock on the folder and the sockets
+ * that the next one wants. */
+static void let_go_of_the_rest(pid_t server, int answer)
 {
-    struct rasad_error error = {""};
     int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
-    bool fine;
 
-    /* It has the server's lock and sockets, which the next server wants. */
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != server)
         _exit(2);
     (void)dup2(nowhere, STDERR_FILENO);
+    (void)close_range(STDERR_FILENO + 1, (unsigned)answer - 1, 0);
+    (void)close_range((unsigned)answer + 1, ~0U, 0);
+}
+
+/* Bytes that make no sense can make LMDB itself crash, which then is the answer. */
+_Noreturn static void look(const char *folder, pid_t server, int answer)
+{
+    struct rasad_error error = {""};
+    bool fine;
+
+    let_go_of_the_rest(server, answer);
     (void)signal(SIGSEGV, SIG_DFL);
     (void)signal(SIGBUS, SIG_DFL);
     (void)signal(SIGABRT, SIG_DFL);
