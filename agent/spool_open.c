@@ -145,8 +145,8 @@ static bool open_journal(struct spool *spool, const char *name, const char *agen
     if (asprintf(&place.path, "%s/%s", spool->path != NULL ? spool->path : "memory", name) < 0)
         return rasad_fail_memory(error);
     if (spool->folder >= 0) {
-        (void)mkdirat(spool->folder, name, 0700);
-        place.folder = openat(spool->folder, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (mkdirat(spool->folder, name, 0700) == 0 || errno == EEXIST)
+            place.folder = openat(spool->folder, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (place.folder < 0 || (place.is_synced && fsync(spool->folder) != 0)) {
             (void)rasad_fail(error, "%s: %s", place.path, strerror(errno));
             close_at(&place.folder);

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import Process, built_with, program
+from harness import Process, built_with, free_port, program
 from wire import until
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "power"))
@@ -340,14 +340,14 @@ def test_a_small_disk_that_is_full(disk, mounted, size):
 
 HEAD = """
 listen { address = "127.0.0.1"  port = 0 }
-http { address = "127.0.0.1"  port = 0 }
+http { address = "127.0.0.1"  port = HTTP }
 admin_socket = ""
 """
 
 
-def write_conf(folder):
+def write_conf(folder, http=0):
     path = folder / "rasad.conf"
-    path.write_text(HEAD + f'state_dir = "{folder}/state"\n' + CONF)
+    path.write_text(HEAD.replace("HTTP", str(http)) + f'state_dir = "{folder}/state"\n' + CONF)
     return path
 
 
@@ -363,6 +363,12 @@ def test_a_disk_that_is_bad_from_the_start(mounted, tmp_path, command, reason):
     assert re.search(f"error the server ends reason=.*{tmp_path}/state.*({reason})", ended.stderr)
 
 
+def answers(port):
+    """Asked so, for the line that it serves may be the one that there is no memory for."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 @pytest.mark.parametrize("function, error", [
     ("malloc", errno.ENOMEM), ("calloc", errno.ENOMEM), ("realloc", errno.ENOMEM),
     ("mmap", errno.ENOMEM), ("open", errno.EMFILE), ("pwrite", errno.ENOSPC), ("write", errno.EIO),
@@ -372,7 +378,8 @@ def test_each_call_fails_once_while_it_starts(tmp_path, function, error):
     """It starts all the same, or ends with a line that says why; the next start is good. Without memory
     while it reads the conf, libconfuse aborts, so that counts from the state's lock on; and a write
     counts in the state only, for a log line is one."""
-    conf, faults = write_conf(tmp_path), Faults(tmp_path / "faults", program="rasadd")
+    http, faults = free_port(), Faults(tmp_path / "faults", program="rasadd")
+    conf = write_conf(tmp_path, http)
     state = tmp_path / "state"
     where = {"while_file": state / "rasadd.lock"} if "alloc" in function else \
         {"below": state} if function == "write" else {}
@@ -384,9 +391,9 @@ def test_each_call_fails_once_while_it_starts(tmp_path, function, error):
         (state / "rasadd.lock").unlink(missing_ok=True)
         rule = faults.set(function, error, first=nth, every=0, **where)
         server = Process([program("rasadd"), "-c", conf], tmp_path, environment=faults.environment)
-        until(lambda: server.ended or "info serving" in server.log, "it has started or ended")
+        until(lambda: server.ended or answers(http), "it has started or ended")
         code = server.stop()
-        assert code in (0, 1, 78) and (code != 0 or "info serving" in server.log), (nth, code, server.log)
+        assert code in (0, 1, 78), (nth, code, server.log)
         assert code == 0 or re.search("error|rasad.conf|memory|rasadd: ", server.log), (nth, server.log)
         started, ended = started + (code == 0), ended + (code != 0)
         if rule.failed == 0:
@@ -405,11 +412,11 @@ def test_a_connection_that_cannot_be_taken_in(disk, error):
     clients = [it.connect(it.server) for _ in range(30)]
     rule.wait_failed(3)
     rule.clear()
-    answers = 0
+    served = 0
     for client in clients:
         try:
-            answers += client.ping() == []
+            served += client.ping() == []
         except (AssertionError, OSError):  # refused
             pass
-    assert answers >= 10 - 1
+    assert served >= 9
     it.finish()
