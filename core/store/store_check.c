@@ -17,7 +17,17 @@
 #define WHAT_TO_DO                                                                                 \
     "move it away; then rasadctl restore puts a backup in its place, or the server begins anew"
 
+/* What the child ends with. */
+enum { FINE, DAMAGED, UNSEEN };
+
 /* ---- In the child -------------------------------------------------------------------------- */
+
+/* LMDB's own numbers are about what is in the file; the system's are about getting at it. */
+static int fail_to_look(int why, struct rasad_error *error)
+{
+    (void)rasad_fail(error, "%s", mdb_strerror(why));
+    return why < 0 ? DAMAGED : UNSEEN;
+}
 
 /* Whether the record's own sum is right. */
 static bool check_record(const char *table, const MDB_val *key, const MDB_val *value,
@@ -72,34 +82,34 @@ static bool check_about(MDB_txn *txn, struct rasad_error *error)
     return record_read_format(value.mv_data, value.mv_size, error);
 }
 
-static bool check_all(MDB_env *env, struct rasad_error *error)
+static int check_all(MDB_env *env, struct rasad_error *error)
 {
     MDB_txn *txn;
     int why = mdb_txn_begin(env, NULL, MDB_RDONLY, &txn);
     bool fine;
 
     if (why != 0)
-        return rasad_fail(error, "%s", mdb_strerror(why));
+        return fail_to_look(why, error);
     fine = check_about(txn, error) && check_table(txn, "layout", MDB_INTEGERKEY, error) &&
            check_table(txn, "series", MDB_INTEGERKEY, error) &&
            check_table(txn, "stream", 0, error);
     mdb_txn_abort(txn);
-    return fine;
+    return fine ? FINE : DAMAGED;
 }
 
-static bool check_file(const char *folder, struct rasad_error *error)
+static int check_file(const char *folder, struct rasad_error *error)
 {
     MDB_env *env;
-    bool fine;
-    int why = mdb_env_create(&env);
+    int why = mdb_env_create(&env), answer;
 
-    if (why == 0)
-        why = mdb_env_set_maxdbs(env, 8);
+    if (why != 0)
+        return fail_to_look(why, error);
+    why = mdb_env_set_maxdbs(env, 8);
     if (why == 0)
         why = mdb_env_open(env, folder, MDB_RDONLY | MDB_NOLOCK, 0);
-    fine = why == 0 ? check_all(env, error) : rasad_fail(error, "%s", mdb_strerror(why));
+    answer = why == 0 ? check_all(env, error) : fail_to_look(why, error);
     mdb_env_close(env);
-    return fine;
+    return answer;
 }
 
 /* It must not outlive a server that is killed: it shares the lock on the folder and the sockets
@@ -120,16 +130,16 @@ static void let_go_of_the_rest(pid_t server, int answer)
 _Noreturn static void look(const char *folder, pid_t server, int answer)
 {
     struct rasad_error error = {""};
-    bool fine;
+    int found;
 
     let_go_of_the_rest(server, answer);
     (void)signal(SIGSEGV, SIG_DFL);
     (void)signal(SIGBUS, SIG_DFL);
     (void)signal(SIGABRT, SIG_DFL);
-    fine = check_file(folder, &error);
-    if (!fine && write(answer, error.text, strlen(error.text)) < 0)
-        _exit(2);
-    _exit(fine ? 0 : 1);
+    found = check_file(folder, &error);
+    if (found != FINE && write(answer, error.text, strlen(error.text)) < 0)
+        _exit(UNSEEN);
+    _exit(found);
 }
 
 bool store_is_readable(const char *folder, struct rasad_error *error)
@@ -192,9 +202,13 @@ bool store_check(const char *folder, struct rasad_error *error)
     (void)close(ends[0]);
     while (waitpid(child, &status, 0) < 0 && errno == EINTR)
         ;
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+    if (WIFEXITED(status) && WEXITSTATUS(status) == FINE)
         return true;
-    if (WIFEXITED(status) && text[0] != '\0')
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) /* for want of memory, say */
+        return rasad_fail(error, "cannot look at %s/data.mdb: who does was killed", folder);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == UNSEEN)
+        return rasad_fail(error, "cannot look at %s/data.mdb: %s", folder, text);
+    if (WIFEXITED(status))
         return rasad_fail(error, "%s/data.mdb can't be used: %s (%s)", folder, text, WHAT_TO_DO);
     return rasad_fail(error, "%s/data.mdb is damaged: reading it crashes (%s)", folder, WHAT_TO_DO);
 }

@@ -280,6 +280,47 @@ def test_reading_stops_before_memory_is_full(disk):
     it.finish()
 
 
+@pytest.mark.parametrize("what", ["full", "EIO on sync"])
+def test_a_stop_while_the_disk_is_bad(disk, what):
+    it = disk()
+    it.push(100)
+    it.check_all_there()
+    rules = [it.fail(function, **how) for function, how in BAD[what]]
+    it.push(100)
+    it.wait_errors(1)
+    assert it.server.stop() == 0
+    assert len(lines(it.server, "error the last commit failed: what is not on disk is lost, unless")) == 1
+    for rule in rules:
+        rule.clear()
+    it.server.start()
+    it.come_back()
+    it.finish()
+
+
+def test_a_map_that_cannot_grow(disk):
+    """Begun with the least map there is, and filled; then there is no more address space once."""
+    it = disk()
+    it.server.stop()
+    small = it.fail("mmap", errno.ENOMEM, first=2, most=2)  # behind that of who looks through it
+    it.server.start()
+    small.clear()
+    it.come_back()
+    client = it.connect(it.server)
+    client.hello("web-2", STREAM)
+    rule = it.fail("mmap", errno.ENOMEM, most=1)
+    sent = 0
+    while rule.failed == 0:
+        assert sent < 60_000
+        client.send(*({"C": {"add": 1, "labels": {"path": f"{i}".rjust(1500, "x")}}}
+                      for i in range(sent, sent + 2000)))
+        sent += 2000
+        client.wait_ack(sent)
+    assert it.errors() > 0
+    it.push(10)
+    it.client.wait_ack(10)
+    assert it.scrape("N").value("N_total", agent="web-1") == 10
+
+
 # ---- Disks of their own --------------------------------------------------------------------------
 
 @pytest.fixture(name="mounted")
@@ -361,6 +402,22 @@ def test_a_disk_that_is_bad_from_the_start(mounted, tmp_path, command, reason):
                            stderr=subprocess.PIPE, timeout=30, check=False)
     assert ended.returncode == 1, ended
     assert re.search(f"error the server ends reason=.*{tmp_path}/state.*({reason})", ended.stderr)
+
+
+def test_a_database_that_cannot_be_opened_is_not_called_damaged(disk):
+    it = disk()
+    it.push(100)
+    it.check_all_there()
+    it.server.stop()
+    rule = it.fail("mmap", errno.ENOMEM)
+    ended = subprocess.run([program("rasadd"), "-c", it.server.write_conf()], text=True, check=False,
+                           stderr=subprocess.PIPE, timeout=30, env=os.environ | it.faults.environment)
+    assert ended.returncode == 1
+    assert f"cannot look at {it.state_dir}/data.mdb: Cannot allocate memory" in ended.stderr
+    rule.clear()
+    it.server.start()
+    it.come_back()
+    it.finish()
 
 
 def answers(port):
