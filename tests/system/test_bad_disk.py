@@ -245,7 +245,7 @@ def test_what_waits_for_the_disk_does_not_pile_up(disk):
     it.wait_errors(4)
     before = it.server.status_kib("VmRSS")
     it.wait_errors(16)
-    assert it.server.status_kib("VmRSS") < before + 20_000
+    assert it.server.status_kib("VmRSS") < before + 5_000
     rule.clear()
     it.server.wait_line(GOOD_AGAIN, deadline_s=60)
     it.client.wait_ack(10)
