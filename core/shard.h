@@ -93,8 +93,8 @@ bool shard_start(struct shard *shard, struct rasad_error *error);
  */
 void shards_stop(struct shard *shards, int count);
 
-/* After shards_stop(): acknowledges what is on disk by now; and closes the connections, which is why,
- * for the log. */
+/* After shards_stop(): acknowledges what is on disk by now; and closes the connections, which is
+ * why, for the log. */
 void shards_acknowledge(struct shard *shards, int count);
 void shards_close_connections(struct shard *shards, int count, const char *why);
 
