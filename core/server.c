@@ -18,7 +18,6 @@
 #include "handover/durable.h"
 #include "handover/service.h"
 #include "isolate/isolate.h"
-#include "store/loading.h"
 
 /* More descriptors than this are of no use to us. */
 #define MOST_DESCRIPTORS (1 << 20)
@@ -105,9 +104,9 @@ static bool open_store(struct server *server, struct rasad_error *error)
     return true;
 }
 
-static bool load_state(struct server *server, struct rasad_error *error)
+struct loading server_loading(struct server *server)
 {
-    const struct loading loading = {
+    return (struct loading){
         .store = server->store,
         .conf = server->conf,
         .families = &server->families,
@@ -117,6 +116,11 @@ static bool load_state(struct server *server, struct rasad_error *error)
         .log = server->log,
         .steady_ns = clock_steady_ns(),
     };
+}
+
+static bool load_state(struct server *server, struct rasad_error *error)
+{
+    const struct loading loading = server_loading(server);
     struct loaded loaded;
 
     if (server->store == NULL)

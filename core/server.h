@@ -17,6 +17,7 @@
 #include "publisher.h"
 #include "reload/reload.h"
 #include "shard.h"
+#include "store/loading.h"
 #include "store/store.h"
 #include "view.h"
 
@@ -60,6 +61,9 @@ bool server_open(struct server *server, struct conf *conf, const struct log *log
 
 /* Lets the isolated metrics of a conf work for this server, before it is the server's. */
 bool server_begin_conf(const struct server *server, struct conf *conf, struct rasad_error *error);
+
+/* What brings states from the disk to this server, now. */
+struct loading server_loading(struct server *server);
 
 /* Serves until SIGINT or SIGTERM, then applies what was received, commits it, and closes the
  * senders' connections. */

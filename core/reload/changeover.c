@@ -8,7 +8,6 @@
 #include "base/scoped.h"
 #include "reload/transition.h"
 #include "server.h"
-#include "store/loading.h"
 
 /* How long all shards may take to come to a standstill. */
 #define PATIENCE_NS (5 * NS_PER_S)
@@ -60,16 +59,7 @@ static bool task_enter(void *context, int shard)
 static void bring_back(struct changeover *changeover)
 {
     struct server *server = changeover->server;
-    const struct loading loading = {
-        .store = server->store,
-        .conf = server->conf,
-        .families = &server->families,
-        .shards = server->shards,
-        .shard_count = server->common.shard_count,
-        .view = &server->view,
-        .log = server->log,
-        .steady_ns = clock_steady_ns(),
-    };
+    const struct loading loading = server_loading(server);
     struct rasad_error error = {""};
     struct loaded loaded;
 
