@@ -15,7 +15,7 @@
 #define REST_FACTOR 4
 #define MOST_REST_NS (4 * NS_PER_S)
 
-/* How long after a commit that failed the next is tried. */
+/* How long after a commit that failed the next is tried at the soonest. */
 #define RETRY_NS (NS_PER_S / 4)
 
 /* How often states aside are looked at. */
@@ -327,14 +327,24 @@ static bool wait_for_news(struct publisher *publisher, int64_t soonest_ns, int64
     return !stopping;
 }
 
-/* When the next commit may begin: so that commits take a fifth of a core at most. */
-static int64_t next_commit_ns(const struct publisher *publisher, int64_t start_ns, int64_t cpu_ns)
+/* When it has rested after work that took so long: four times as long, so that it takes a fifth of
+ * a core at most. */
+static int64_t rested_ns(int64_t took_ns)
 {
-    int64_t interval_ns = publisher->common->conf->commit_interval_ns;
-    int64_t rest_ns = REST_FACTOR * cpu_ns < MOST_REST_NS ? REST_FACTOR * cpu_ns : MOST_REST_NS;
-    int64_t rested_ns = clock_steady_ns() + rest_ns;
+    int64_t rest_ns = REST_FACTOR * took_ns < MOST_REST_NS ? REST_FACTOR * took_ns : MOST_REST_NS;
 
-    return start_ns + interval_ns > rested_ns ? start_ns + interval_ns : rested_ns;
+    return clock_steady_ns() + rest_ns;
+}
+
+/* When the next commit may begin, after one that began at `start_ns` and took so long. What fails
+ * is paced by the time that it took, since others may have done the work (store_check()). */
+static int64_t next_commit_ns(const struct publisher *publisher, bool fine, int64_t start_ns,
+                              int64_t cpu_ns)
+{
+    int64_t least_ns = start_ns + (fine ? publisher->common->conf->commit_interval_ns : RETRY_NS);
+    int64_t then_ns = rested_ns(fine ? cpu_ns : clock_steady_ns() - start_ns);
+
+    return least_ns > then_ns ? least_ns : then_ns;
 }
 
 static void drop_aside(struct publisher *publisher, int64_t now_ns)
@@ -378,7 +388,7 @@ static void *run_with_store(void *argument)
         bool fine = commit_and_drop(publisher, start_ns, &drop_ns);
 
         cpu_ns = clock_read_ns(CLOCK_THREAD_CPUTIME_ID) - cpu_ns;
-        soonest_ns = fine ? next_commit_ns(publisher, start_ns, cpu_ns) : start_ns + RETRY_NS;
+        soonest_ns = next_commit_ns(publisher, fine, start_ns, cpu_ns);
         latest_ns = fine ? start_ns + DROP_EVERY_NS : soonest_ns;
     }
     return NULL;

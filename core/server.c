@@ -64,6 +64,7 @@ static bool take_signals(struct server *server, struct rasad_error *error)
     (void)sigaddset(&wanted, SIGUSR2);
     (void)pthread_sigmask(SIG_BLOCK, &wanted, NULL);
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of the write */
     server->signals = signalfd(-1, &wanted, SFD_CLOEXEC | SFD_NONBLOCK);
     return server->signals >= 0 || rasad_fail(error, "cannot take signals: %s", strerror(errno));
 }

@@ -21,6 +21,7 @@ struct route {
     const struct record_layout *layout;
     bool migrates;
     bool relabels;
+    bool has_refused; /* some of them */
 };
 
 struct bringing {
@@ -299,7 +300,7 @@ static bool bring_series(void *context, uint64_t id, const struct record_series 
                          struct rasad_error *error)
 {
     struct bringing *bringing = context;
-    const struct route *route =
+    struct route *route =
         record->layout < bringing->route_count ? &bringing->routes[record->layout] : NULL;
     const void *labels = record->labels;
     uint32_t labels_size = record->labels_size;
@@ -316,6 +317,7 @@ static bool bring_series(void *context, uint64_t id, const struct record_series 
     }
     if (why.text[0] != '\0' || !read_state(bringing, route, record, &why)) {
         bringing->loaded->refused++;
+        route->has_refused = true;
         if (bringing->why.text[0] == '\0')
             (void)rasad_fail(&bringing->why, "metric \"%s\": %s", route->family->name, why.text);
         return true;
@@ -378,15 +380,6 @@ static bool prepare(struct bringing *bringing, struct rasad_error *error)
            rasad_fail_memory(error);
 }
 
-static void tell_refused(const struct bringing *bringing)
-{
-    if (bringing->loaded->refused > 0)
-        log_warning(bringing->loading->log,
-                    "states on disk could not be brought in, and stay there",
-                    log_number("series", (int64_t)bringing->loaded->refused),
-                    log_text("reason", bringing->why.text));
-}
-
 /* Without memory the tables grow as they must. */
 static void make_room(const struct loading *loading)
 {
@@ -396,6 +389,26 @@ static void make_room(const struct loading *loading)
         (void)table_reserve(&loading->shards[i].ingest.store.table, each);
 }
 
+/* Brings in the series that have a route; those under a layout of before come to the disk under
+ * another with the next commit. */
+static bool bring_all(struct bringing *bringing, struct rasad_error *error)
+{
+    struct store *store = bringing->loading->store;
+
+    if (!store_each_series(store, bring_series, bringing, error))
+        return false;
+    for (size_t id = 0; id < bringing->route_count; id++) {
+        if (bringing->routes[id].family != NULL && !bringing->routes[id].has_refused)
+            store_note_empty(store, (uint32_t)id);
+    }
+    if (bringing->loaded->refused > 0)
+        log_warning(bringing->loading->log,
+                    "states on disk could not be brought in, and stay there",
+                    log_number("series", (int64_t)bringing->loaded->refused),
+                    log_text("reason", bringing->why.text));
+    return true;
+}
+
 bool loading_run(const struct loading *loading, struct loaded *loaded, struct rasad_error *error)
 {
     SCOPED(bringing_free)
@@ -403,12 +416,8 @@ bool loading_run(const struct loading *loading, struct loaded *loaded, struct ra
 
     *loaded = (struct loaded){0};
     make_room(loading);
-    if (!store_each_stream(loading->store, bring_stream, &bringing, error) ||
-        !prepare(&bringing, error) ||
-        !store_each_series(loading->store, bring_series, &bringing, error))
-        return false;
-    tell_refused(&bringing);
-    return true;
+    return store_each_stream(loading->store, bring_stream, &bringing, error) &&
+           prepare(&bringing, error) && bring_all(&bringing, error);
 }
 
 bool loading_return(const struct loading *loading, struct loaded *loaded, struct rasad_error *error)
@@ -422,8 +431,5 @@ bool loading_return(const struct loading *loading, struct loaded *loaded, struct
         return false;
     for (size_t i = 0; i < bringing.route_count; i++)
         any |= bringing.routes[i].family != NULL;
-    if (any && !store_each_series(loading->store, bring_series, &bringing, error))
-        return false;
-    tell_refused(&bringing);
-    return true;
+    return !any || bring_all(&bringing, error);
 }

@@ -86,13 +86,16 @@ bool store_sort_layouts(struct store *store, struct families *families, int64_t 
  * those that end are aside, and may come back to others at once. */
 void store_end_layouts(struct store *store, struct families *families, int64_t steady_ns);
 
+/* What is aside under this layout has all come back: nobody need look for it again. */
+void store_note_empty(struct store *store, uint32_t id);
+
 /* Erases the series that were aside for longer than that, if there are any. */
 bool store_drop_aside(struct store *store, int64_t keep_ns, int64_t steady_ns,
                       struct rasad_error *error);
 
 /* ---- Reading ---- */
 
-/* Calls for each layout; `call` may return false to end it. */
+/* Calls for each layout, but for those known to be empty; `call` may return false to end it. */
 bool store_each_layout(const struct store *store,
                        bool (*call)(void *context, uint32_t id, const struct record_layout *layout),
                        void *context);

@@ -13,6 +13,7 @@ struct layout {
     uint32_t id;
     uint32_t hash; /* of its names */
     bool is_new;   /* the next commit writes it */
+    bool is_empty; /* no series has it on disk */
     bool is_used;  /* by a family; for who sorts them */
     char *bytes;   /* its record; owned */
 };

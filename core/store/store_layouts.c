@@ -119,8 +119,17 @@ uint32_t layouts_of(struct layouts *layouts, struct family *family)
         layout->record.aside_ns = 0;
         layout->is_new = true;
     }
+    layout->is_empty = false; /* its family may write some */
     family->layout = layout->id;
     return layout->id;
+}
+
+void store_note_empty(struct store *store, uint32_t id)
+{
+    struct layout *layout = layouts_find(&store->layouts, id);
+
+    if (layout != NULL && layout->record.aside_ns != 0)
+        layout->is_empty = true;
 }
 
 /* Notes which layouts are used; false without memory. */
@@ -176,7 +185,9 @@ bool store_each_layout(const struct store *store,
                        void *context)
 {
     for (size_t i = 0; i < store->layouts.count; i++) {
-        if (!call(context, store->layouts.at[i]->id, &store->layouts.at[i]->record))
+        const struct layout *layout = store->layouts.at[i];
+
+        if (!layout->is_empty && !call(context, layout->id, &layout->record))
             return false;
     }
     return true;
