@@ -28,7 +28,8 @@
 static const struct {
     long magic;
     const char *name;
-} network_systems[] = {{0x6969, "NFS"}, {(long)0xff534d42, "CIFS"}, {(long)0xfe534d42, "SMB"}};
+} network_systems[] = {
+    {0x6969, "NFS"}, {0x01021997, "9P"}, {(long)0xff534d42, "CIFS"}, {(long)0xfe534d42, "SMB"}};
 
 bool store_fail(const struct store *store, int why, struct rasad_error *error)
 {

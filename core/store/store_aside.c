@@ -102,7 +102,10 @@ bool store_drop_aside(struct store *store, int64_t keep_ns, int64_t steady_ns,
 
     for (size_t i = 0; i < store->layouts.count; i++)
         any |= is_over(&store->layouts.at[i]->record, before_ns);
-    if (!any || store->env == NULL)
+    if (store->env == NULL)
+        return true;
+    (void)mdb_reader_check(store->env, NULL);
+    if (!any)
         return true;
     doomed = malloc(sizeof *doomed);
     if (doomed == NULL)
