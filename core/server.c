@@ -95,10 +95,13 @@ static bool open_shards(struct server *server, struct rasad_error *error)
 /* What the disk has of an earlier server. */
 static bool open_store(struct server *server, struct rasad_error *error)
 {
+    /* An image that has just left its place to this one had it open. */
+    bool is_trusted = server->received != NULL && !server->received->was_kept;
+
     if (server->conf->state_dir[0] == '\0')
         return true;
-    if (!store_open(server->conf->state_dir, server->received != NULL, server->log,
-                    clock_steady_ns(), &server->store, error))
+    if (!store_open(server->conf->state_dir, is_trusted, server->log, clock_steady_ns(),
+                    &server->store, error))
         return false;
     server->common.series_ids = store_ids(server->store);
     server->common.note = publisher_note;
