@@ -252,7 +252,7 @@ def test_two_crashes_of_the_server_isolate_the_plugin(rasadd, connect):
 
 
 def test_a_folder_that_cannot_be_written_is_one_warning(rasadd, connect):
-    server = rasadd('state_dir = "/proc/nowhere"\nmetric "C" { plugin = "counter" }')
+    server = rasadd('admin_socket = "/proc/nowhere/rasad.sock"\nmetric "C" { plugin = "counter" }')
     assert len(re.findall("crashes can't be noted", server.log)) == 1
     client = connect(server)
     client.send({"C": 1}).ping()
