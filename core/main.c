@@ -140,7 +140,7 @@ static int check_handover(const char *fd, const struct conf *conf)
 {
     struct rasad_error error = {""};
 
-    if (!handover_is_readable(atoi(fd), &error) || !durable_is_readable(conf, &error)) {
+    if (!handover_fits(atoi(fd), conf, &error) || !durable_is_readable(conf, &error)) {
         (void)fprintf(stderr, "%s\n", error.text);
         return EXIT_FAILURE;
     }

@@ -221,11 +221,12 @@ static bool commit(struct publisher *publisher, struct rasad_error *error)
     return write_pending(publisher, all, false, error) && complete;
 }
 
-/* What is left over, of a commit that failed or a reload that didn't come to be, is news. */
-static void note_rest(struct publisher *publisher)
+/* What is left over, of a commit that failed or a reload that didn't come to be, is news; and so is
+ * what a shard that was busy hands in later. */
+static void note_rest(struct publisher *publisher, bool fine)
 {
     (void)pthread_mutex_lock(&publisher->lock);
-    if (publisher->pending != NULL || publisher->first != NULL) {
+    if (!fine || publisher->pending != NULL || publisher->first != NULL) {
         publisher->has_news = true;
         (void)pthread_cond_signal(&publisher->news);
     }
@@ -239,7 +240,7 @@ void publisher_pause(struct publisher *publisher)
 
 void publisher_resume(struct publisher *publisher)
 {
-    note_rest(publisher);
+    note_rest(publisher, true);
     (void)pthread_mutex_unlock(&publisher->refreshing);
 }
 
@@ -277,8 +278,11 @@ static bool task_cut(void *context, int shard)
 bool publisher_settle_standing(struct publisher *publisher, struct rasad_error *error)
 {
     publisher_prepare_settle(publisher);
-    if (!standstill_run(&publisher->common->standstill, task_cut, publisher))
+    if (!standstill_run(&publisher->common->standstill, task_cut, publisher)) {
+        publisher->has_asked_all = false;
+        publisher->holds_all = false;
         return rasad_fail_memory(error);
+    }
     return publisher_settle(publisher, true, error) ||
            rasad_fail_at(error, "states can't be committed first");
 }
@@ -289,7 +293,7 @@ bool publisher_commit(struct publisher *publisher, struct rasad_error *error)
 
     (void)pthread_mutex_lock(&publisher->refreshing);
     fine = commit(publisher, error);
-    note_rest(publisher);
+    note_rest(publisher, fine);
     (void)pthread_mutex_unlock(&publisher->refreshing);
     return fine;
 }
@@ -327,51 +331,48 @@ static bool wait_for_news(struct publisher *publisher, int64_t soonest_ns, int64
     return !stopping;
 }
 
-/* When it has rested after work that took so long: four times as long, so that it takes a fifth of
- * a core at most. */
-static int64_t rested_ns(int64_t took_ns)
+/* When the next commit may begin, after one that began at `start_ns`: so that commits take a fifth
+ * of a core at most. For one that failed that goes by the time that it took, since others may have
+ * done the work (store_check()). */
+static int64_t next_commit_ns(int64_t start_ns, int64_t interval_ns, int64_t took_ns)
 {
     int64_t rest_ns = REST_FACTOR * took_ns < MOST_REST_NS ? REST_FACTOR * took_ns : MOST_REST_NS;
+    int64_t rested_ns = clock_steady_ns() + rest_ns;
 
-    return clock_steady_ns() + rest_ns;
+    return start_ns + interval_ns > rested_ns ? start_ns + interval_ns : rested_ns;
 }
 
-/* When the next commit may begin, after one that began at `start_ns` and took so long. What fails
- * is paced by the time that it took, since others may have done the work (store_check()). */
-static int64_t next_commit_ns(const struct publisher *publisher, bool fine, int64_t start_ns,
-                              int64_t cpu_ns)
-{
-    int64_t least_ns = start_ns + (fine ? publisher->common->conf->commit_interval_ns : RETRY_NS);
-    int64_t then_ns = rested_ns(fine ? cpu_ns : clock_steady_ns() - start_ns);
-
-    return least_ns > then_ns ? least_ns : then_ns;
-}
-
-static void drop_aside(struct publisher *publisher, int64_t now_ns)
+/* Erases some of what is aside for too long; false if there may be more. */
+static bool drop_aside(struct publisher *publisher, int64_t now_ns)
 {
     struct rasad_error error;
+    bool done = true;
 
-    if (!store_drop_aside(publisher->store, publisher->common->conf->state_keep_ns, now_ns, &error))
+    if (!store_drop_aside(publisher->store, publisher->common->conf->state_keep_ns, now_ns, &done,
+                          &error))
         log_warning(publisher->common->log, "states of metrics that are gone can't be erased",
                     log_text("reason", error.text));
+    return done;
 }
 
-/* A commit, and from time to time what is aside for too long is erased. That comes behind a commit
- * of all that is new, with no reload between: series that have come back from a layout that is to
- * go are on disk under their own, then. */
-static bool commit_and_drop(struct publisher *publisher, int64_t start_ns, int64_t *drop_ns)
+/* A commit, and from time to time what is aside for too long is erased, some at a time. That comes
+ * behind a commit of all that is new, with no reload between: series that have come back from a
+ * layout that is to go are on disk under their own, then. */
+static bool commit_and_drop(struct publisher *publisher, int64_t start_ns, int64_t *drop_ns,
+                            int64_t *interval_ns)
 {
     struct rasad_error error;
-    bool fine, is_new;
+    bool fine, is_new, dropped = true;
 
     (void)pthread_mutex_lock(&publisher->refreshing);
     is_new = publisher->pending == NULL;
     fine = commit(publisher, &error);
-    if (fine && is_new && start_ns >= *drop_ns) {
-        drop_aside(publisher, start_ns);
+    if (fine && is_new && start_ns >= *drop_ns)
+        dropped = drop_aside(publisher, start_ns);
+    if (fine && is_new && start_ns >= *drop_ns && dropped)
         *drop_ns = start_ns + DROP_EVERY_NS;
-    }
-    note_rest(publisher);
+    *interval_ns = publisher->common->conf->commit_interval_ns;
+    note_rest(publisher, fine && dropped);
     (void)pthread_mutex_unlock(&publisher->refreshing);
     return fine;
 }
@@ -380,15 +381,16 @@ static void *run_with_store(void *argument)
 {
     struct publisher *publisher = argument;
     int64_t soonest_ns = 0, latest_ns = clock_steady_ns() + DROP_EVERY_NS;
-    int64_t drop_ns = 0;
+    int64_t drop_ns = 0, interval_ns = 0;
 
     while (wait_for_news(publisher, soonest_ns, latest_ns)) {
         int64_t start_ns = clock_steady_ns();
         int64_t cpu_ns = clock_read_ns(CLOCK_THREAD_CPUTIME_ID);
-        bool fine = commit_and_drop(publisher, start_ns, &drop_ns);
+        bool fine = commit_and_drop(publisher, start_ns, &drop_ns, &interval_ns);
 
         cpu_ns = clock_read_ns(CLOCK_THREAD_CPUTIME_ID) - cpu_ns;
-        soonest_ns = next_commit_ns(publisher, fine, start_ns, cpu_ns);
+        soonest_ns = fine ? next_commit_ns(start_ns, interval_ns, cpu_ns)
+                          : next_commit_ns(start_ns, RETRY_NS, clock_steady_ns() - start_ns);
         latest_ns = fine ? start_ns + DROP_EVERY_NS : soonest_ns;
     }
     return NULL;

@@ -268,6 +268,11 @@ void series_touch(struct series_store *store, struct series *series, int64_t ste
     series_mark(store, series);
 }
 
+void series_erase_not(struct series_store *store, uint64_t id)
+{
+    store->erased_count -= id != 0;
+}
+
 void series_mark_all(struct series_store *store)
 {
     struct table_item *item;

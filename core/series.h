@@ -3,7 +3,7 @@
 /*
  * series: the states of a shard, found by family, agent and label values.
  * Threads: a store belongs to its shard. Of a series, the identity (family, agent, labels, whether
- * it is the overflow, created) is constant; the state is the shard's; the published copy is the
+ * it is the overflow) is constant; the state is the shard's; the published copy is the
  * view's (view.h). Memory: one block a series. The store owns it until it is removed; then it goes
  * through the next cut to the view, which frees it.
  */
@@ -117,8 +117,10 @@ struct series *series_restore(struct series_store *store, const struct series *l
 void series_take_out(struct series_store *store, struct series *series);
 void series_put_in(struct series_store *store, struct series *series);
 
-/* The next cut says that what has this id on disk is gone; false without memory. */
+/* The next cut says that what has this id on disk is gone; false without memory. And takes the last
+ * of these back. */
 bool series_erase(struct series_store *store, uint64_t id);
+void series_erase_not(struct series_store *store, uint64_t id);
 
 /* Has the next cut copy the series. */
 void series_mark(struct series_store *store, struct series *series);

@@ -64,6 +64,7 @@ static bool take_signals(struct server *server, struct rasad_error *error)
     (void)sigaddset(&wanted, SIGUSR2);
     (void)pthread_sigmask(SIG_BLOCK, &wanted, NULL);
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGCHLD, SIG_DFL); /* who ignores it is not told how children end */
     (void)signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of the write */
     server->signals = signalfd(-1, &wanted, SFD_CLOEXEC | SFD_NONBLOCK);
     return server->signals >= 0 || rasad_fail(error, "cannot take signals: %s", strerror(errno));
@@ -350,6 +351,7 @@ static bool may_be_kept(const struct server *server)
 static bool keep(struct server *server)
 {
     http_pause(server->http, clock_steady_ns() + NS_PER_S);
+    listener_turn(&server->listener); /* to the sockets of the last reload */
     if (!service_keep(server))
         return false;
     sockets_leave(&server->listener.sockets);
@@ -384,11 +386,12 @@ static void commit_last(struct server *server)
 /* First nothing new comes in, then what came in is applied and committed, then the threads end. */
 static void stop(struct server *server)
 {
-    bool kept = may_be_kept(server);
+    bool kept;
 
     service_tell_stopping();
     reloader_stop(&server->reloader);
     close_admin(server);
+    kept = may_be_kept(server); /* by a conf that no reload changes any more */
     http_set_ready(server->http, kept);
     if (!kept)
         listener_close(&server->listener);

@@ -208,6 +208,14 @@ static bool has_heard_all(const struct connection *connection)
            (connection->stream == NULL || connection->acknowledged >= connection->stream->applied);
 }
 
+/* Nothing more is read from it; what it has left unfinished means nothing any more. */
+static void stop_reading(struct connection *connection)
+{
+    connection->ending = true;
+    connection->frame = frame_make(connection->frame.max_message);
+    text_clear(&connection->in);
+}
+
 /* What becomes of a connection after its bytes were taken. */
 static void settle(struct shard *shard, struct connection *connection,
                    enum connection_status status)
@@ -219,7 +227,7 @@ static void settle(struct shard *shard, struct connection *connection,
         close_connection(shard, fenced);
     if (status == CONNECTION_ENDS) {
         status = connection_flush(connection);
-        connection->ending = true;
+        stop_reading(connection);
         if (status == CONNECTION_GOES_ON && has_heard_all(connection)) {
             connection_say_goodbye(connection);
             status = CONNECTION_BROKEN;
@@ -404,8 +412,8 @@ static void take_event(struct shard *shard, const struct epoll_event *event)
     }
     if ((event->events & EPOLLOUT) != 0) {
         status = connection_flush(connection);
-        if (connection->ending && connection->out.length == 0)
-            status = CONNECTION_BROKEN;
+        if (connection->ending && status == CONNECTION_GOES_ON)
+            status = CONNECTION_ENDS;
     }
     if (status == CONNECTION_GOES_ON && !connection->ending &&
         (event->events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0)
@@ -476,7 +484,7 @@ static void drain_connection(struct shard *shard, struct connection *connection)
         hand_over(shard, connection);
     } else if (status != CONNECTION_GOES_ON) {
         (void)connection_flush(connection);
-        connection->ending = true;
+        stop_reading(connection);
     }
 }
 

@@ -49,8 +49,9 @@ bool handover_take(int fd, struct handover_received **out, struct rasad_error *e
 /* Waits for the processes that the image before has left, so that none stays in the table. */
 void handover_reap(struct handover_received *received);
 
-/* Whether a program could read what lies at the descriptor; for a look beforehand. */
-bool handover_is_readable(int fd, struct rasad_error *error);
+/* Whether a program with this conf could take over what lies at the descriptor; for a look
+ * beforehand. */
+bool handover_fits(int fd, const struct conf *conf, struct rasad_error *error);
 
 /*
  * Sockets for this section of the conf: those of the image before if they are what it asks for, or

@@ -83,12 +83,16 @@ bool handover_take(int fd, struct handover_received **out, struct rasad_error *e
     return true;
 }
 
-bool handover_is_readable(int fd, struct rasad_error *error)
+bool handover_fits(int fd, const struct conf *conf, struct rasad_error *error)
 {
     SCOPED(text_free) struct text bytes = {0};
     SCOPED(handover_free) struct handover handover = {.asker = -1};
 
-    return load(fd, &bytes, error) && handover_read(bytes.at, bytes.length, &handover, error);
+    if (!load(fd, &bytes, error) || !handover_read(bytes.at, bytes.length, &handover, error))
+        return false;
+    return (strlen(conf->state_dir) == handover.state_dir.length &&
+            memcmp(conf->state_dir, handover.state_dir.at, handover.state_dir.length) == 0) ||
+           rasad_fail(error, "%s: state_dir has changed, which needs a restart", conf->path);
 }
 
 void handover_reap(struct handover_received *received)

@@ -188,7 +188,9 @@ static void add_places(struct handover *handover, struct server *server)
 
 bool handover_collect(struct server *server, struct handover *handover, struct rasad_error *error)
 {
-    *handover = (struct handover){.version = bytes_of(RASAD_VERSION), .asker = -1};
+    *handover = (struct handover){.version = bytes_of(RASAD_VERSION),
+                                  .state_dir = bytes_of(server->conf->state_dir),
+                                  .asker = -1};
     add_places(handover, server);
     if (handover_numbers_collect(server, handover) && add_families(handover, server) &&
         add_shards(handover, server) && add_workers(handover, server->conf))

@@ -94,6 +94,7 @@ static void meet_all(struct walk *walk)
     meet_counter(walk, &server->listener.refused, "refused connections");
     meet(walk, &server->listener.unix_peers, "unix peers");
     meet_reloads(walk, &server->reloads);
+    meet_counter(walk, &server->publisher.errors, "commit errors");
     meet_timing(walk, &server->publisher.took, "commits");
     meet_timing(walk, &server->source.took, "scrapes");
 }

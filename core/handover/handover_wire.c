@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "handover/handover_wire.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -221,6 +222,7 @@ static void code_cookie(struct coder *coder, struct handover_cookie *cookie)
 static void code_handover(struct coder *coder, struct handover *handover)
 {
     code_bytes(coder, &handover->version, UINT8_MAX);
+    code_bytes(coder, &handover->state_dir, PATH_MAX);
     CODE(coder, handover->begun_ns);
     code_fd(coder, &handover->asker);
     CODE_LIST(coder, handover->numbers, handover->number_count, code_number);
@@ -245,6 +247,7 @@ void handover_write(const struct handover *handover, struct text *out)
 
     text_add(out, head, sizeof head);
     code_handover(&coder, &copy);
+    out->failed |= coder.failed; /* nobody could read it */
     if (out->failed)
         return;
     at = out->at + start;

@@ -107,8 +107,9 @@ struct handover_cookie {
 
 struct handover {
     struct handover_bytes version; /* of the program that wrote it */
-    int64_t begun_ns;              /* steady: since when nothing is taken in */
-    int32_t asker; /* a client of the admin socket who waits for the answer; or -1 */
+    struct handover_bytes state_dir;
+    int64_t begun_ns; /* steady: since when nothing is taken in */
+    int32_t asker;    /* a client of the admin socket who waits for the answer; or -1 */
     struct handover_number *numbers;
     size_t number_count;
     struct handover_family *families;

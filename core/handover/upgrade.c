@@ -25,7 +25,10 @@ static bool fail(const struct rasad_error *error, struct text *report)
 /* What the child is shown: a handover of this format with nothing in it. */
 static bool check(struct server *server, int *code, struct text *report)
 {
-    const struct handover empty = {.version = {RASAD_VERSION, strlen(RASAD_VERSION)}, .asker = -1};
+    const char *state_dir = server->conf->state_dir;
+    const struct handover empty = {.version = {RASAD_VERSION, strlen(RASAD_VERSION)},
+                                   .state_dir = {state_dir, strlen(state_dir)},
+                                   .asker = -1};
     SCOPED(close_at) int memory = -1;
     struct rasad_error error = {""};
 
@@ -69,7 +72,6 @@ static void stand_still(struct server *server, int asker, struct rasad_error *er
     struct standstill *standstill = &server->common.standstill;
     int64_t begun_ns = clock_steady_ns();
 
-    publisher_pause(&server->publisher);
     view_shut(&server->view);
     standstill_want(standstill);
     shards_wake(server->shards, server->common.shard_count);
@@ -80,7 +82,6 @@ static void stand_still(struct server *server, int asker, struct rasad_error *er
         (void)rasad_fail(error, "a plugin keeps a thread of the server busy (try again)");
     }
     view_end(&server->view);
-    publisher_resume(&server->publisher);
 }
 
 /* Holds the loop when it has turned to the sockets of the last reload, which it is about to do. */
@@ -105,6 +106,10 @@ static void change_over(struct server *server, int asker, struct rasad_error *er
 {
     struct rasad_error lost = {""};
 
+    /* What takes long comes before anybody has to wait: most of the commit, and a backup's copy. */
+    if (!publisher_commit(&server->publisher, error))
+        return;
+    publisher_pause(&server->publisher);
     http_pause(server->http, clock_steady_ns() + REQUESTS_NS);
     hold(server);
     if (server->ending)
@@ -112,6 +117,7 @@ static void change_over(struct server *server, int asker, struct rasad_error *er
     else
         stand_still(server, asker, error);
     server_let_go(server);
+    publisher_resume(&server->publisher);
     if (!http_resume(server->http, &lost))
         log_error(server->log, "HTTP is not served any more (restart the server)",
                   log_text("reason", lost.text));

@@ -98,7 +98,7 @@ static void show_in_view(struct changeover *changeover)
     }
 }
 
-/* From here on nothing can fail. */
+/* From here on nothing can fail, but that states which were aside come back. */
 static void commit(struct changeover *changeover)
 {
     struct server *server = changeover->server;

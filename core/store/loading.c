@@ -239,30 +239,44 @@ static bool find_agent(const struct bringing *bringing, const struct record_seri
     return true;
 }
 
-/* Joins the state in the room, which lies on disk under this id, with what the series has. */
-static bool join(struct bringing *bringing, struct shard *shard, struct series *series, uint64_t id,
-                 const struct series *like, struct rasad_error *error)
+/* The series stays on disk, and is told of. */
+static void refuse(struct bringing *bringing, struct route *route, const struct rasad_error *why)
 {
-    const struct family *family = series->family;
+    bringing->loaded->refused++;
+    route->has_refused = true;
+    if (bringing->why.text[0] == '\0')
+        (void)rasad_fail(&bringing->why, "metric \"%s\": %s", route->family->name, why->text);
+}
+
+/* Joins the state in the room, which lies on disk under this id, with what the series has. */
+static bool join(struct bringing *bringing, struct route *route, struct series_store *store,
+                 struct series *series, const struct series *like, struct rasad_error *error)
+{
+    struct rasad_error why = {""};
     bool fine;
 
-    enter_plugin(family);
-    fine = aggregate_merge(family->aggregate, series_state(series), bringing->state, error);
-    crash_leave();
-    if (!fine)
-        return false;
-    if (!series_erase(&shard->ingest.store, id))
+    if (!series_erase(store, like->id))
         return rasad_fail_memory(error);
+    enter_plugin(series->family);
+    fine = aggregate_merge(series->family->aggregate, series_state(series), bringing->state, &why);
+    crash_leave();
+    if (!fine) {
+        series_erase_not(store, like->id);
+        refuse(bringing, route, &why);
+        return true;
+    }
     if (like->created_ns < series->created_ns)
         series->created_ns = like->created_ns;
     if (like->updated_ns > series->updated_ns)
         series->updated_ns = like->updated_ns;
-    series_mark(&shard->ingest.store, series);
+    memcpy(series_published(series), series_state(series), series->family->state_size);
+    series_mark(store, series);
+    bringing->loaded->series++;
     return true;
 }
 
 /* Brings in the state in the room. */
-static bool put(struct bringing *bringing, const struct route *route, uint64_t id,
+static bool put(struct bringing *bringing, struct route *route, uint64_t id,
                 const struct record_series *record, const void *labels, uint32_t labels_size,
                 struct rasad_error *error)
 {
@@ -283,16 +297,15 @@ static bool put(struct bringing *bringing, const struct route *route, uint64_t i
     series = series_restore(&shard->ingest.store, &like, labels, labels_size, &is_new);
     if (series == NULL)
         return rasad_fail_memory(error);
-    if (!is_new && !join(bringing, shard, series, id, &like, error))
-        return false;
-    if (is_new)
-        memcpy(series_state(series), bringing->state, route->family->state_size);
+    if (!is_new)
+        return join(bringing, route, &shard->ingest.store, series, &like, error);
+    memcpy(series_state(series), bringing->state, route->family->state_size);
     memcpy(series_published(series), series_state(series), route->family->state_size);
-    if (is_new)
-        view_add(bringing->loading->view, series);
+    view_add(bringing->loading->view, series);
     if (route->migrates || route->relabels || record->layout != route->family->layout ||
         (like.agent == NULL && (record->flags & RECORD_AGENT) != 0))
         series_mark(&shard->ingest.store, series);
+    bringing->loaded->series++;
     return true;
 }
 
@@ -316,16 +329,10 @@ static bool bring_series(void *context, uint64_t id, const struct record_series 
         labels = bringing->labels;
     }
     if (why.text[0] != '\0' || !read_state(bringing, route, record, &why)) {
-        bringing->loaded->refused++;
-        route->has_refused = true;
-        if (bringing->why.text[0] == '\0')
-            (void)rasad_fail(&bringing->why, "metric \"%s\": %s", route->family->name, why.text);
+        refuse(bringing, route, &why);
         return true;
     }
-    if (!put(bringing, route, id, record, labels, labels_size, error))
-        return false;
-    bringing->loaded->series++;
-    return true;
+    return put(bringing, route, id, record, labels, labels_size, error);
 }
 
 /* ---- Streams ------------------------------------------------------------------------------- */

@@ -89,9 +89,9 @@ void store_end_layouts(struct store *store, struct families *families, int64_t s
 /* What is aside under this layout has all come back: nobody need look for it again. */
 void store_note_empty(struct store *store, uint32_t id);
 
-/* Erases the series that were aside for longer than that, if there are any, and lets go of pages
- * that a process which was killed still reads. */
-bool store_drop_aside(struct store *store, int64_t keep_ns, int64_t steady_ns,
+/* Erases some thousand series that were aside for longer than that, and is `*done` when there are
+ * no more; lets go of pages that a process which was killed still reads. */
+bool store_drop_aside(struct store *store, int64_t keep_ns, int64_t steady_ns, bool *done,
                       struct rasad_error *error);
 
 /* ---- Reading ---- */

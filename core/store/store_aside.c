@@ -93,13 +93,14 @@ static void forget_layouts(struct layouts *layouts, int64_t before_ns)
     layouts->count = kept;
 }
 
-bool store_drop_aside(struct store *store, int64_t keep_ns, int64_t steady_ns,
+bool store_drop_aside(struct store *store, int64_t keep_ns, int64_t steady_ns, bool *done,
                       struct rasad_error *error)
 {
     SCOPED(free_at) struct doomed *doomed = NULL;
     int64_t before_ns = store_uptime(store, steady_ns) - keep_ns;
-    bool any = false, done = false;
+    bool any = false;
 
+    *done = true;
     for (size_t i = 0; i < store->layouts.count; i++)
         any |= is_over(&store->layouts.at[i]->record, before_ns);
     if (store->env == NULL)
@@ -112,10 +113,9 @@ bool store_drop_aside(struct store *store, int64_t keep_ns, int64_t steady_ns,
         return rasad_fail_memory(error);
     doomed->store = store;
     doomed->before_ns = before_ns;
-    while (!done) {
-        if (!erase_some(store, doomed, &done, error))
-            return false;
-    }
-    forget_layouts(&store->layouts, before_ns);
+    if (!erase_some(store, doomed, done, error))
+        return false;
+    if (*done)
+        forget_layouts(&store->layouts, before_ns);
     return true;
 }

@@ -55,7 +55,9 @@ static bool check_table(MDB_txn *txn, const char *table, unsigned flags, struct 
     bool fine = true;
     int why = mdb_dbi_open(txn, table, flags, &dbi);
 
-    if (why == 0 && (why = mdb_cursor_open(txn, dbi, &cursor)) == 0) {
+    if (why != 0)
+        return rasad_fail(error, "table %s: %s", table, mdb_strerror(why));
+    if ((why = mdb_cursor_open(txn, dbi, &cursor)) == 0) {
         while (fine && (why = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0)
             fine = check_record(table, &key, &value, error);
         mdb_cursor_close(cursor);
@@ -186,7 +188,7 @@ bool store_check(const char *folder, struct rasad_error *error)
 {
     char text[ANSWER_BYTES];
     int ends[2], status = 0;
-    pid_t server = getpid(), child;
+    pid_t server = getpid(), child, ended;
 
     if (pipe2(ends, O_CLOEXEC) != 0)
         return rasad_fail(error, "cannot make a pipe: %s", strerror(errno));
@@ -200,8 +202,11 @@ bool store_check(const char *folder, struct rasad_error *error)
     }
     read_answer(ends[0], text);
     (void)close(ends[0]);
-    while (waitpid(child, &status, 0) < 0 && errno == EINTR)
-        ;
+    do
+        ended = waitpid(child, &status, 0);
+    while (ended < 0 && errno == EINTR);
+    if (ended < 0)
+        return rasad_fail(error, "cannot look at %s/data.mdb: %s", folder, strerror(errno));
     if (WIFEXITED(status) && WEXITSTATUS(status) == FINE)
         return true;
     if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) /* for want of memory, say */

@@ -132,6 +132,25 @@ def test_a_restart_keeps_connections(service, connect):
     assert client.end() == []
 
 
+def test_who_says_goodbye_meanwhile_takes_nobody_along(service, connect):
+    server = service()
+    client, leaving, named = connect(server), connect(server), connect(server)
+    client.send({"A": 1}).ping()
+    named.hello("web-1", STREAM)
+    server.kill(signal.SIGSTOP)
+    leaving.send({"A": 1}, b"!DISCONNECT").arrived()
+    named.send({"A": 1}, b"!DISCONNECT").arrived()
+    server.kill(signal.SIGTERM)
+    server.kill(signal.SIGCONT)
+    assert server.wait() == 0
+    server.start()
+    assert leaving.end() == []
+    assert named.end() == [{"@ack": 1}]
+    client.send({"A": 1}).ping()
+    server.wait_for("A_total", equals=2, agent=client.agent)
+    assert server.scrape().total("A_total") == 4
+
+
 def descriptors(pid):
     """What each open descriptor is, numbers left out."""
     folder = Path(f"/proc/{pid}/fd")

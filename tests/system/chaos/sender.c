@@ -96,12 +96,14 @@ static void open_state(struct sender *sender)
 /* Notes an ack; from then on the server must never fall behind it. */
 static void keep(struct sender *sender, uint64_t acked, uint32_t chain)
 {
+    struct kept kept = {.acked = acked, .chain = chain};
+
     if (acked <= sender->kept.acked)
         return;
-    sender->kept = (struct kept){.acked = acked, .chain = chain};
-    sender->kept.check = kept_check(&sender->kept);
-    if (pwrite(sender->state_fd, &sender->kept, sizeof sender->kept, 0) != sizeof sender->kept)
+    kept.check = kept_check(&kept);
+    if (pwrite(sender->state_fd, &kept, sizeof kept, 0) != sizeof kept)
         die(1, "%s: %s", sender->options->state, strerror(errno));
+    sender->kept = kept;
 }
 
 /* ---- Messages ---- */
