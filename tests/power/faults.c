@@ -56,6 +56,7 @@ HAS_NEXT(ftruncate);
 HAS_NEXT(renameat2);
 HAS_NEXT(unlinkat);
 HAS_NEXT(fallocate);
+HAS_NEXT(posix_fallocate);
 HAS_NEXT(mkdirat);
 
 /* ---- Start ---------------------------------------------------------------------------------- */
@@ -83,6 +84,7 @@ static void find_all(void)
     (void)NEXT(renameat2);
     (void)NEXT(unlinkat);
     (void)NEXT(fallocate);
+    (void)NEXT(posix_fallocate);
     (void)NEXT(mkdirat);
 }
 
@@ -389,6 +391,15 @@ EXPORT int fallocate(int descriptor, int mode, off_t offset, off_t length)
 
 EXPORT int fallocate64(int descriptor, int mode, off_t offset, off_t length)
     __attribute__((alias("fallocate")));
+
+EXPORT int posix_fallocate(int descriptor, off_t offset, off_t length)
+{
+    return fails_at(FAULT_FALLOCATE, descriptor) ? errno
+                                                 : NEXT(posix_fallocate)(descriptor, offset, length);
+}
+
+EXPORT int posix_fallocate64(int descriptor, off_t offset, off_t length)
+    __attribute__((alias("posix_fallocate")));
 
 EXPORT void *mmap(void *address, size_t length, int protection, int flags, int descriptor,
                   off_t offset)

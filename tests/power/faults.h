@@ -27,7 +27,7 @@ enum fault_function { /* faults.py has the same order */
                       FAULT_FTRUNCATE,
                       FAULT_RENAME, /* and renameat, renameat2 */
                       FAULT_UNLINK, /* and unlinkat */
-                      FAULT_FALLOCATE,
+                      FAULT_FALLOCATE, /* and posix_fallocate */
                       FAULT_MKDIR,
                       FAULT_FUNCTIONS,
 };
