@@ -51,6 +51,7 @@ class Disk:
                              environment=self.faults.environment, **options)
         self.sent, self.acked, self.shown = 0, 0, 0
         self.watching, self.wrong = True, None
+        self.turns = 0  # stops and starts by the test itself: odd while the server is down
         self.watcher = threading.Thread(target=self.watch, daemon=True)
         self.watcher.start()
         self.client = None
@@ -65,15 +66,26 @@ class Disk:
         self.client.send(*(message(k) for k in range(applied + 1, self.sent + 1)))
 
     def watch(self):
-        while self.watching:
+        while self.watching and self.wrong is None:
+            turns = self.turns
             try:
                 shown = self.scrape("N").get("N_total", 0, agent="web-1")
-            except (OSError, AssertionError):
-                shown = self.shown  # it is down
+            except Exception as error:  # pylint: disable=broad-except
+                shown = self.shown
+                if turns % 2 == 0 and turns == self.turns:
+                    self.wrong = error
             if shown < self.shown:
                 self.wrong = f"N went back from {self.shown} to {shown}"
             self.shown = shown
             time.sleep(0.02)
+
+    def stop(self, number=signal.SIGTERM):
+        self.turns += 1
+        return self.server.stop(number)
+
+    def start(self):
+        self.server.start()
+        self.turns += 1
 
     def push(self, count):
         self.client.send(*(message(k) for k in range(self.sent + 1, self.sent + count + 1)))
@@ -109,8 +121,8 @@ class Disk:
                 sum(k % 5 == path for k in range(1, self.sent + 1))
 
     def restart(self, number=signal.SIGKILL):
-        self.server.stop(number)
-        self.server.start()
+        self.stop(number)
+        self.start()
         self.come_back()
 
     def finish(self):
@@ -133,7 +145,9 @@ def start_disk(rasadd, connect, tmp_path):
     yield start
     for disk in disks:
         disk.watching = False
+        disk.watcher.join()
         disk.faults.clear()
+    assert [disk.wrong for disk in disks if disk.wrong is not None] == []
 
 
 def lines(server, pattern):
@@ -205,9 +219,9 @@ def test_a_kill_after_a_meta_page_that_was_lost(disk, nth):
     it.check_all_there()
     rule = it.fail("pwrite", errno.EIO, first=nth)
     until(lambda: it.push(5) or rule.failed >= 2, "the meta page could not be written")
-    it.server.stop(signal.SIGKILL)
+    it.stop(signal.SIGKILL)
     rule.clear()
-    it.server.start()
+    it.start()
     it.come_back()
     it.finish()
 
@@ -288,11 +302,11 @@ def test_a_stop_while_the_disk_is_bad(disk, what):
     rules = [it.fail(function, **how) for function, how in BAD[what]]
     it.push(100)
     it.wait_errors(1)
-    assert it.server.stop() == 0
+    assert it.stop() == 0
     assert len(lines(it.server, "error the last commit failed: what is not on disk is lost, unless")) == 1
     for rule in rules:
         rule.clear()
-    it.server.start()
+    it.start()
     it.come_back()
     it.finish()
 
@@ -300,9 +314,9 @@ def test_a_stop_while_the_disk_is_bad(disk, what):
 def test_a_map_that_cannot_grow(disk):
     """Begun with the least map there is, and filled; then there is no more address space once."""
     it = disk()
-    it.server.stop()
+    it.stop()
     small = it.fail("mmap", errno.ENOMEM, first=2, most=2)  # behind that of who looks through it
-    it.server.start()
+    it.start()
     small.clear()
     it.come_back()
     client = it.connect(it.server)
@@ -408,14 +422,14 @@ def test_a_database_that_cannot_be_opened_is_not_called_damaged(disk):
     it = disk()
     it.push(100)
     it.check_all_there()
-    it.server.stop()
+    it.stop()
     rule = it.fail("mmap", errno.ENOMEM)
     ended = subprocess.run([program("rasadd"), "-c", it.server.write_conf()], text=True, check=False,
                            stderr=subprocess.PIPE, timeout=30, env=os.environ | it.faults.environment)
     assert ended.returncode == 1
     assert f"cannot look at {it.state_dir}/data.mdb: Cannot allocate memory" in ended.stderr
     rule.clear()
-    it.server.start()
+    it.start()
     it.come_back()
     it.finish()
 
