@@ -47,6 +47,7 @@ def check_files(tree):
                  "include/rasad/plugin.h", "share/rasad/template/gauge/YOURS.c",
                  "include/rasad/collector.h", "include/rasad/client.h", "etc/rasad/rasad.conf", "etc/rasad/agent.conf",
                  "share/man/man8/rasadd.8", "share/man/man8/rasad-agent.8",
+                 *(f"share/bash-completion/completions/{name}" for name in ("rasadd", "rasad-agent", "rasadctl")),
                  "share/doc/rasad/README.md", "share/rasad/prometheus/prometheus.yml"):
         assert (tree / path).is_file(), f"{path} is missing"
     listed = run(tree / "sbin/rasadd", "-t")

@@ -833,7 +833,7 @@ def test_send_goes_on_through_reloads(rasadd, connect):
 
 # ---- The manual and the completion --------------------------------------------------------------
 
-COMPLETION = ROOT / "share" / "bash-completion" / "completions" / "rasadctl"
+COMPLETIONS = ROOT / "share" / "bash-completion" / "completions"
 # What bash-completion gives, as far as we use it, so that the test needs no package.
 STUB = """
 _init_completion() { words=("${COMP_WORDS[@]}"); cword=$COMP_CWORD; cur=${words[cword]}
@@ -842,11 +842,11 @@ _filedir() { COMPREPLY=(FILES); }
 """
 
 
-def complete(*words, server=None):
+def complete(*words, server=None, of="rasadctl"):
     """What bash offers for the last of these words."""
-    words = [program("rasadctl"), *(("-S", socket_of(server)) if server else ()), *words]
-    script = STUB + f'. "{COMPLETION}"\nCOMP_WORDS=("$@")\nCOMP_CWORD=$(($# - 1))\n_rasadctl\n' \
-        'printf "%s\\n" "${COMPREPLY[@]}"\n'
+    words = [program(of), *(("-S", socket_of(server)) if server else ()), *words]
+    script = STUB + f'. "{COMPLETIONS / of}"\nCOMP_WORDS=("$@")\nCOMP_CWORD=$(($# - 1))\n' \
+        f'_{of.replace("-", "_")}\n' 'printf "%s\\n" "${COMPREPLY[@]}"\n'
     done = subprocess.run(["bash", "-c", script, "bash", *words], capture_output=True, text=True,
                           check=True)
     assert done.stderr == ""
@@ -866,6 +866,20 @@ def test_every_option_is_in_the_manual_and_completed():
         offered = complete(verb, "-")
         for option in set(re.findall(r"--[a-z]+", said)):
             assert option in manual and option in offered, (verb, option)
+
+
+@pytest.mark.parametrize("of", ["rasadd", "rasad-agent"])
+def test_every_option_of_the_daemons_is_in_the_manual_and_completed(of):
+    manual = (ROOT / "docs" / "man" / f"{of}.8").read_text().replace("\\-", "-")
+    usage = subprocess.run([program(of), "-h"], capture_output=True, text=True, check=True).stdout
+    options = set(re.findall(r"^ +(?:(-\w), +)?(--[a-z-]+)", usage, re.M))
+    assert len(options) >= 6
+    offered = complete("-", of=of)
+    for option in {word for pair in options for word in pair if word}:
+        assert option in offered and option in manual, option
+    assert complete("-c", "", of=of) == complete("--conf", "", of=of) == ["FILES"]
+    assert complete("--ver", of=of)[-1] == "--version"
+    assert set(offered) <= set(re.findall(r"--?[a-zA-Z]+", manual))
 
 
 def test_names_are_completed_and_not_run(rasadd, connect, tmp_path):
