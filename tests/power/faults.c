@@ -394,8 +394,9 @@ EXPORT int fallocate64(int descriptor, int mode, off_t offset, off_t length)
 
 EXPORT int posix_fallocate(int descriptor, off_t offset, off_t length)
 {
-    return fails_at(FAULT_FALLOCATE, descriptor) ? errno
-                                                 : NEXT(posix_fallocate)(descriptor, offset, length);
+    return fails_at(FAULT_FALLOCATE, descriptor)
+               ? errno
+               : NEXT(posix_fallocate)(descriptor, offset, length);
 }
 
 EXPORT int posix_fallocate64(int descriptor, off_t offset, off_t length)

@@ -25,8 +25,8 @@ enum fault_function { /* faults.py has the same order */
                       FAULT_REALLOC,
                       FAULT_OPEN, /* and openat, creat */
                       FAULT_FTRUNCATE,
-                      FAULT_RENAME, /* and renameat, renameat2 */
-                      FAULT_UNLINK, /* and unlinkat */
+                      FAULT_RENAME,    /* and renameat, renameat2 */
+                      FAULT_UNLINK,    /* and unlinkat */
                       FAULT_FALLOCATE, /* and posix_fallocate */
                       FAULT_MKDIR,
                       FAULT_FUNCTIONS,
