@@ -10,7 +10,7 @@
 /* Room for a name with its NUL. */
 #define AGENT_NAME_LENGTH 256
 
-/* Whether this may be an agent's name (DESIGN 1.3): 1 to 255 bytes of UTF-8, no controls. */
+/* Whether this may be an agent's name (docs/protocol.md): 1 to 255 bytes of UTF-8, no controls. */
 bool agent_name_check(const char *name, struct rasad_error *error);
 
 /* The host's name, if it will do. */

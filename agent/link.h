@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * link: one server, and the connection to it (DESIGN 1.3, named senders). A link reaches for its
+ * link: one server, and the connection to it (docs/protocol.md). A link reaches for its
  * server as long as it is wanted or still has something to acknowledge, says hello, and sends what
  * the spool has for it behind what the server has applied. The messages stay in the spool.
  *

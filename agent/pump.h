@@ -40,7 +40,7 @@ enum pump_result {
 struct pump_found {
     const char *bytes; /* of a message */
     size_t length;
-    const char *reason; /* of a refusal: a word of DESIGN 1.3's list, or "protocol" */
+    const char *reason; /* of a refusal: a word of rasadd(8)'s list, or "protocol" */
 };
 
 struct pump pump_make(void);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * reply: what a server writes to a named sender (DESIGN 1.3): welcome, ack, pong and error, each
- * one object. Members and replies that we don't know are ignored, so a newer server may say more.
- * Threads: none inside. Memory: plain values.
+ * reply: what a server writes to a named sender (docs/protocol.md): welcome, ack, pong and error,
+ * each one object. Members and replies that we don't know are ignored, so a newer server may say
+ * more. Threads: none inside. Memory: plain values.
  */
 #include <stdbool.h>
 #include <stddef.h>

@@ -2,7 +2,7 @@
 #pragma once
 /*
  * message: a well-formed object (base/frame.h found it so) becomes members and samples, with
- * json-c. What a message means is DESIGN 1.3; this is its only reader.
+ * json-c. What a message means is in docs/protocol.md; this is its only reader.
  * Threads: a reader belongs to one shard. Memory: what is read is lent until the next message.
  */
 #include <json-c/json.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * reject: why a sample or a message was refused: the stable words of the contract (DESIGN 1.3),
+ * reject: why a sample or a message was refused: the stable words of the contract (rasadd(8)),
  * the same in rasad_rejected_total{reason}, the log and the manual.
  */
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * frame: cuts a byte stream into top-level JSON values by DESIGN 1.3, and checks each of them
+ * frame: cuts a byte stream into top-level JSON values by docs/protocol.md, and checks each of them
  * strictly against RFC 8259 on the way (grammar, UTF-8, escapes in pairs, depth), so that what
  * comes out as FRAME_OBJECT is a well-formed object, whatever library reads it next. The stream may
  * be cut anywhere between two reads; no byte is looked at twice.

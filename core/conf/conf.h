@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * conf: rasad.conf as values (DESIGN 1.2). Reading it finds every error, not just the first.
+ * conf: rasad.conf as values (rasadd(8)). Reading it finds every error, not just the first.
  * Threads: read from one thread (libconfuse has state of its own); constant afterwards.
  * Memory: all strings, lists and plugin configs are owned by the conf; the plugins by its shelf.
  */

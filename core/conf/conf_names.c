@@ -10,7 +10,7 @@
 #define DIGITS "0123456789"
 
 enum {
-    LONGEST_KEY = 1024, /* DESIGN 1.3: no sample has a longer one */
+    LONGEST_KEY = 1024, /* docs/protocol.md: no sample has a longer one */
     MOST_SAMPLES = 5,   /* names that one family can write */
 };
 
