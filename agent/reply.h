@@ -2,8 +2,8 @@
 #pragma once
 /*
  * reply: what a server writes to a named sender (docs/protocol.md): welcome, ack, pong and error,
- * each one object. Members and replies that we don't know are ignored, so a newer server may say
- * more. Threads: none inside. Memory: plain values.
+ * each one object. Members and replies that we don't know are ignored, so servers may say more.
+ * Threads: none inside. Memory: plain values.
  */
 #include <stdbool.h>
 #include <stddef.h>

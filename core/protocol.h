@@ -4,8 +4,8 @@
  * protocol: the objects with an '@' member (docs/protocol.md): hello and welcome, skip, ping and
  * pong, ack, error. The delivery of a named stream is exactly once because of three things that
  * hold here: numbers are implied by the order on one connection; a hello fences the older
- * connection of its stream before the number is told; and a number once applied is told to the
- * sender. Threads: the connection's shard.
+ * connection of its stream before the number is told; and a sender is told each number applied.
+ * Threads: the connection's shard.
  */
 #include "connection.h"
 
