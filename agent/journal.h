@@ -67,7 +67,7 @@ enum journal_found {
     JOURNAL_IN_HOLE, /* in a hole, so the chain isn't */
     JOURNAL_GONE,    /* before the first that is kept */
     JOURNAL_BEYOND,  /* never given */
-    JOURNAL_FAILED,  /* out of memory */
+    JOURNAL_FAILED,  /* reading has failed: see the reader's chunk */
 };
 
 /*
@@ -143,7 +143,7 @@ enum journal_found journal_seek(const struct journal *journal, uint64_t number,
 /*
  * The next message or skip. A message's number is larger than reader->number was if those between
  * are lost; entry->chain is the chain before it anyhow. Lent until the reader is used again. False
- * at the end, or without memory (reader->chunk.failed).
+ * at the end, or if reading has failed (reader->chunk.failed): then it may be tried again.
  */
 bool journal_read(const struct journal *journal, struct journal_reader *reader, struct entry *entry,
                   const char **bytes);

@@ -125,9 +125,9 @@ static bool add_file(struct journal *journal, struct found found, uint64_t limit
                           "%s/%s: is of another stream than the file before it (move it away)",
                           place->path, name);
     }
-    if (!segment_scan(segment, limit, &missing)) {
+    if (!segment_scan(segment, limit, &missing, error)) {
         segment_free(segment);
-        return rasad_fail_memory(error);
+        return rasad_fail_at(error, "%s/%s", place->path, name);
     }
     if (last != NULL && segment->begin.next > last->end.next)
         missing += segment->begin.next - last->end.next;

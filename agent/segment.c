@@ -29,7 +29,8 @@ void segment_chunk_free(struct segment_chunk *chunk)
     *chunk = (struct segment_chunk){0};
 }
 
-/* Reads on at `at`, at least so many bytes. */
+/* Reads on at `at`, at least so many bytes. That it can't be read now doesn't mean that nothing is
+ * there, so an error is not the end of the file. */
 static bool chunk_load(const struct segment *segment, struct segment_chunk *chunk, uint64_t at,
                        size_t length)
 {
@@ -41,6 +42,7 @@ static bool chunk_load(const struct segment *segment, struct segment_chunk *chun
     chunk->at = at;
     chunk->serial = segment->serial;
     chunk->failed = !text_reserve(&chunk->bytes, wanted);
+    chunk->why = ENOMEM;
     if (chunk->failed)
         return false;
     while (chunk->bytes.length < wanted) {
@@ -49,8 +51,12 @@ static bool chunk_load(const struct segment *segment, struct segment_chunk *chun
 
         if (got < 0 && errno == EINTR)
             continue;
+        if (got < 0 && chunk->bytes.length < length) {
+            chunk->failed = true;
+            chunk->why = errno;
+        }
         if (got <= 0)
-            break; /* what can't be read is as good as damaged */
+            break;
         chunk->bytes.length += (size_t)got;
     }
     return chunk->bytes.length >= length;
@@ -126,14 +132,16 @@ static void scan_pass(struct scan *scan, const struct entry *entry, const char *
     scan->group = entry->group;
 }
 
-bool segment_scan(struct segment *segment, uint64_t limit, uint64_t *missing)
+bool segment_scan(struct segment *segment, uint64_t limit, uint64_t *missing,
+                  struct rasad_error *error)
 {
     struct segment_chunk chunk = {0};
     struct scan scan = {.end = segment->begin, .good = segment->start}, torn = {0};
     uint64_t at = segment->start;
-    bool may_be_torn = false, failed; /* at `torn`, unless another group comes */
+    bool may_be_torn = false; /* at `torn`, unless another group comes */
     const char *bytes;
     struct entry entry;
+    bool failed;
 
     while (segment_next(segment, &at, scan.end.next, &chunk, &entry, &bytes)) {
         bool is_behind_bad = at - entry.length - ENTRY_HEAD_BYTES != scan.good;
@@ -148,8 +156,12 @@ bool segment_scan(struct segment *segment, uint64_t limit, uint64_t *missing)
         }
         scan_pass(&scan, &entry, bytes, at);
     }
+    if (chunk.failed)
+        (void)rasad_fail(error, "cannot be read: %s", strerror(chunk.why));
     failed = chunk.failed;
     segment_chunk_free(&chunk);
+    if (failed)
+        return false;
     if (may_be_torn && !planted_bug("torn-tail-kept"))
         scan = torn;
     if (scan.end.acked >= scan.end.next)
@@ -158,7 +170,7 @@ bool segment_scan(struct segment *segment, uint64_t limit, uint64_t *missing)
     segment->end = scan.end;
     segment->group = scan.group;
     *missing = scan.missing;
-    return !failed;
+    return true;
 }
 
 /* ---- Writing ---- */

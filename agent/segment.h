@@ -66,7 +66,8 @@ struct segment_chunk {
     struct text bytes;
     uint64_t at;     /* where they begin */
     uint64_t serial; /* in this segment */
-    bool failed;     /* there was no memory for the last reading */
+    bool failed;     /* the last reading, which says nothing about what is in the file */
+    int why;         /* it has failed: an errno, ENOMEM without memory */
 };
 
 /* Room for the names in a head, with their NULs. */
@@ -111,9 +112,11 @@ bool segment_peek(int folder, const char *name, char agent[SEGMENT_AGENT_LENGTH]
 /*
  * Goes through the entries, up to number `limit` (which the next segment begins with, or
  * UINT64_MAX), and finds where the good ones end. `*missing` is how many numbers are missing in
- * between, by damage. False without memory.
+ * between, by damage. False if it can't be read, or without memory: then nothing is known of where
+ * it ends, and nothing must be cut off.
  */
-bool segment_scan(struct segment *segment, uint64_t limit, uint64_t *missing);
+bool segment_scan(struct segment *segment, uint64_t limit, uint64_t *missing,
+                  struct rasad_error *error);
 
 /* Cuts off what lies behind the good entries, and says how much that was. */
 bool segment_cut_tail(struct segment *segment, uint64_t *torn, struct rasad_error *error);
@@ -124,7 +127,7 @@ bool segment_sync(const struct segment *segment, struct rasad_error *error);
 /*
  * The first good entry at or behind `*at` whose number is at least `least` (acks have any number);
  * bytes that are none are passed over. `*at` is then behind it, and `*bytes` is the message, lent
- * until the chunk is used again. False at the end, or without memory (chunk->failed).
+ * until the chunk is used again. False at the end, or if reading has failed (chunk->failed).
  */
 bool segment_next(const struct segment *segment, uint64_t *at, uint64_t least,
                   struct segment_chunk *chunk, struct entry *entry, const char **bytes);

@@ -19,6 +19,7 @@
 #include <dirent.h>
 #include <errno.h>
 
+ssize_t __real_pread(int fd, void *bytes, size_t length, off_t at);
 ssize_t __real_pwrite(int fd, const void *bytes, size_t length, off_t at);
 int __real_fdatasync(int fd);
 int __real_fsync(int fd);
@@ -33,6 +34,7 @@ void *__real_calloc(size_t count, size_t size);
 void *__real_realloc(void *at, size_t size);
 void *__real_reallocarray(void *at, size_t count, size_t size);
 
+ssize_t __wrap_pread(int fd, void *bytes, size_t length, off_t at);
 ssize_t __wrap_pwrite(int fd, const void *bytes, size_t length, off_t at);
 int __wrap_fdatasync(int fd);
 int __wrap_fsync(int fd);
@@ -115,6 +117,7 @@ enum fault {
     FAULT_SYNC = 2,
     FAULT_NAMES = 4, /* open to create, rename */
     FAULT_MEMORY = 8,
+    FAULT_READ = 16,
 };
 
 static struct {
@@ -138,6 +141,11 @@ static bool fails(int kind)
         plan.left = -1;
     errno = plan.code;
     return true;
+}
+
+ssize_t __wrap_pread(int fd, void *bytes, size_t length, off_t at)
+{
+    return fails(FAULT_READ) ? -1 : __real_pread(fd, bytes, length, at);
 }
 
 ssize_t __wrap_pwrite(int fd, const void *bytes, size_t length, off_t at)
@@ -411,6 +419,59 @@ static void from_some_call_on_all_fail_and_nothing_taken_is_lost(void **state)
 static void each_allocation_fails_once_and_nothing_taken_is_lost(void **state)
 {
     assert_true(fail_each(FAULT_MEMORY, ENOMEM, false) > 20);
+}
+
+/* A spool with messages in several files of a stream and of the inbox. */
+static void make_filled(struct scene *scene)
+{
+    struct rasad_error error;
+
+    scene_make(scene);
+    scene_open(scene);
+    assert_int_equal(scene_push(scene, 0, 15, 700, &error), SPOOL_DONE);
+    assert_int_equal(scene_push(scene, SPOOL_NO_SERVER, 15, 700, &error), SPOOL_DONE);
+}
+
+/* Each of these messages, once and in order. */
+static void expect_all(struct seen *seen, int count)
+{
+    SCOPED(text_free) struct text wanted = {0};
+
+    for (int i = 1; i <= count; i++)
+        text_printf(&wanted, i == 1 ? "%d" : " %d", i);
+    assert_string_equal(text_end(&seen->text), text_end(&wanted));
+}
+
+/* What can't be read at the start is neither cut off nor given up: nothing is opened. */
+static void what_cannot_be_read_at_the_start_is_left_as_it_is(void **state)
+{
+    bool failed;
+    long n = 0;
+
+    do {
+        SCOPED(seen_free) struct seen seen = {0};
+        struct rasad_error error;
+        struct scene scene;
+
+        make_filled(&scene);
+        scene_close(&scene);
+        plan.kinds = FAULT_READ;
+        plan.code = EIO;
+        plan.stays = false;
+        plan.failed = false;
+        plan.left = n++;
+        if (spool_open(&scene.options, &scene.spool, &error))
+            scene_close(&scene);
+        else
+            assert_non_null(strstr(error.text, "cannot be read: Input/output error"));
+        failed = plan.failed;
+        plan.left = -1;
+        scene_open(&scene);
+        scene_drain(&scene, &seen);
+        expect_all(&seen, 30);
+        scene_free(&scene);
+    } while (failed);
+    assert_true(n > 10);
 }
 
 /* ---- Power cuts ---- */
@@ -745,6 +806,7 @@ int main(void)
         cmocka_unit_test(each_call_fails_once_and_nothing_taken_is_lost),
         cmocka_unit_test(from_some_call_on_all_fail_and_nothing_taken_is_lost),
         cmocka_unit_test(each_allocation_fails_once_and_nothing_taken_is_lost),
+        cmocka_unit_test(what_cannot_be_read_at_the_start_is_left_as_it_is),
         cmocka_unit_test(power_cuts_lose_nothing_that_was_taken),
         cmocka_unit_test(what_was_only_written_is_synced_before_it_counts),
     };
