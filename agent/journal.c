@@ -216,7 +216,8 @@ void journal_delete(const struct journal *journal, struct segment *segment)
 /* ---- Replacing ---- */
 
 /* Copies what the old stream has from `number` on. */
-static bool stage_rest(const struct journal *journal, uint64_t number, struct journal *renewed)
+static bool stage_rest(const struct journal *journal, uint64_t number, struct journal *renewed,
+                       struct rasad_error *error)
 {
     const struct segment_end *end = journal_end(journal);
     struct journal_reader reader = {.number = number};
@@ -237,11 +238,16 @@ static bool stage_rest(const struct journal *journal, uint64_t number, struct jo
             fine = journal_stage_message(renewed, entry.origin, bytes, entry.length);
         number = reader.number;
     }
-    fine = fine && !reader.chunk.failed;
+    if (reader.chunk.failed) {
+        fine = rasad_fail(error, "%s: cannot be read: %s", journal->place.path,
+                          strerror(reader.chunk.why));
+        journal_reader_free(&reader);
+        return fine;
+    }
     if (fine && number < end->next) /* it can't be read any more, all up to the end */
         fine = journal_stage_skip(renewed, end->origin, end->next - number);
     journal_reader_free(&reader);
-    return fine;
+    return fine || rasad_fail_memory(error);
 }
 
 bool journal_renew(const struct journal *journal, uint64_t missing, uint64_t number,
@@ -256,9 +262,9 @@ bool journal_renew(const struct journal *journal, uint64_t missing, uint64_t num
                                 .serial = journal->serial,
                                 .staged_end = begin};
     fine = journal_draw_stream(renewed, error);
-    if (fine && ((missing > 0 && !journal_stage_skip(renewed, begin.origin, missing)) ||
-                 !stage_rest(journal, number, renewed)))
+    if (fine && missing > 0 && !journal_stage_skip(renewed, begin.origin, missing))
         fine = rasad_fail_memory(error);
+    fine = fine && stage_rest(journal, number, renewed, error);
     fine = fine && journal_make_segment(renewed, &begin, &renewed->staged, &renewed->staged_end,
                                         &segment, error);
     text_free(&renewed->staged);

@@ -298,15 +298,15 @@ static void write_pings(struct link *link)
 }
 
 /* Puts the next objects into `out`, which the kernel has taken all of: pings go first. False
- * without memory. */
-static bool fill(struct link *link)
+ * if that can't be done. */
+static bool fill(struct link *link, struct rasad_error *error)
 {
     text_clear(&link->out);
     link->out_sent = 0;
     if (link->state != LINK_READY)
         return true;
     write_pings(link);
-    return spool_send(link->spool, link->index, &link->out, OUT_BYTES);
+    return spool_send(link->spool, link->index, &link->out, OUT_BYTES, error);
 }
 
 static void stamp_pings(struct link *link)
@@ -326,9 +326,9 @@ static bool transmit(struct link *link, struct rasad_error *error)
         ssize_t put;
 
         if (link->out_sent == link->out.length) {
-            if (!fill(link)) {
+            if (!fill(link, error)) {
                 link->out.failed = false;
-                return rasad_fail_memory(error);
+                return false;
             }
             if (link->out.length == 0)
                 return true;

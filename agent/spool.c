@@ -2,6 +2,7 @@
 #include "spool.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 #include "spool_inside.h"
 
@@ -101,7 +102,7 @@ static bool find_place(struct spool_stream *stream, uint64_t applied, const uint
             applied + 1, journal_first(&stream->journal));
     case JOURNAL_FAILED:
         *is_foreign = false;
-        return rasad_fail_memory(error);
+        return rasad_fail(error, "the spool can't be read: %s", strerror(stream->reader.chunk.why));
     case JOURNAL_BEYOND:
         break;
     }
@@ -174,8 +175,29 @@ static void add_skip(struct text *out, uint64_t to, uint32_t chain)
     text_printf(out, "{\"@skip\":{\"to\":%" PRIu64 ",\"chain\":\"%08" PRIx32 "\"}}\n", to, chain);
 }
 
-/* Adds the next line, or two: what is missing is skipped. False without memory. */
-static bool send_next(struct spool_stream *stream, struct text *out)
+void spool_tell_damage(struct spool *spool, const struct journal *journal, uint64_t count)
+{
+    spool->dropped += count;
+    log_error(spool->log, "the spool is damaged: messages are skipped",
+              log_text("folder", journal->place.path), log_number("messages", (int64_t)count));
+}
+
+/* Skips what the disk has damaged, up to this number, and tells of it once. */
+static void skip_damaged(struct spool *spool, struct spool_stream *stream, uint64_t from,
+                         uint64_t to, uint32_t chain, struct text *out)
+{
+    if (from <= stream->damaged)
+        from = stream->damaged + 1;
+    if (from <= to) {
+        stream->damaged = to;
+        spool_tell_damage(spool, &stream->journal, to - from + 1);
+    }
+    add_skip(out, to, chain);
+}
+
+/* Adds the next line, or two: what is missing is skipped. False without memory, or if the disk
+ * can't be read, which may pass. */
+static bool send_next(struct spool *spool, struct spool_stream *stream, struct text *out)
 {
     const struct segment_end *end = journal_end(&stream->journal);
     uint64_t expected = stream->reader.number;
@@ -186,32 +208,39 @@ static bool send_next(struct spool_stream *stream, struct text *out)
         if (entry.kind == ENTRY_SKIP)
             add_skip(out, entry.number, entry.chain);
         else if (entry.number > expected)
-            add_skip(out, entry.number - 1, entry.chain);
+            skip_damaged(spool, stream, expected, entry.number - 1, entry.chain, out);
         if (entry.kind == ENTRY_MESSAGE) {
             text_add(out, bytes, entry.length);
             text_add_char(out, '\n');
         }
     } else if (!stream->reader.chunk.failed) {
-        /* It can't be read any more, all up to the end. */
+        /* Nothing is there any more, all up to the end. */
         stream->reader.number = end->next;
-        add_skip(out, end->next - 1, end->chain);
+        skip_damaged(spool, stream, expected, end->next - 1, end->chain, out);
     }
     return !stream->reader.chunk.failed && !out->failed;
 }
 
-bool spool_send(struct spool *spool, size_t server, struct text *out, size_t most)
+bool spool_send(struct spool *spool, size_t server, struct text *out, size_t most,
+                struct rasad_error *error)
 {
     struct spool_stream *stream = &spool->streams[server];
     bool fine = true;
+    int why;
 
     (void)pthread_mutex_lock(&spool->lock);
     while (fine && out->length < most && has_more(stream)) {
-        fine = send_next(stream, out);
+        fine = send_next(spool, stream, out);
         if (stream->reader.number - 1 > stream->sent)
             stream->sent = stream->reader.number - 1;
     }
+    why = stream->reader.chunk.why;
     (void)pthread_mutex_unlock(&spool->lock);
-    return fine;
+    if (out->failed)
+        return rasad_fail_memory(error);
+    /* What is in front of the place that can't be read goes first. */
+    return fine || out->length > 0 ||
+           rasad_fail(error, "the spool can't be read: %s", strerror(why));
 }
 
 void spool_hang_up(struct spool *spool, size_t server)

@@ -65,7 +65,8 @@ struct spool_options {
 struct spool_counts {
     uint64_t pending; /* kept, and not acknowledged; or 1 if just a drop is to be told */
     uint64_t acked;   /* since it was opened */
-    uint64_t dropped; /* since it was opened: lost for want of room, or with a forsaken stream */
+    uint64_t dropped; /* since it was opened: lost for want of room, with a forsaken stream, or as
+                       the disk has damaged them */
 };
 
 /* Opens or begins the spool. Refused if somebody else has it, or it is of a newer format. */
@@ -106,9 +107,10 @@ bool spool_welcome(struct spool *spool, size_t server, uint64_t applied, uint64_
 /* All up to this number is on the server's disk; false if it was never sent so many. */
 bool spool_ack(struct spool *spool, size_t server, uint64_t committed, int64_t now_ns);
 
-/* Adds what comes next, whole lines, until there are `most` bytes; false without memory, and then
- * the connection must be given up. */
-bool spool_send(struct spool *spool, size_t server, struct text *out, size_t most);
+/* Adds what comes next, whole lines, until there are `most` bytes; false without memory, or if the
+ * disk can't be read now, and then the connection must be given up. */
+bool spool_send(struct spool *spool, size_t server, struct text *out, size_t most,
+                struct rasad_error *error);
 
 /* The connection has ended. */
 void spool_hang_up(struct spool *spool, size_t server);

@@ -19,6 +19,7 @@ struct spool_stream {
     uint64_t acked;       /* the server has all up to this number on disk */
     uint64_t acks;        /* that came and brought something */
     uint64_t sent;        /* the highest number that the server may have been given */
+    uint64_t damaged;     /* up to here, what was found damaged is told */
     uint64_t hello_first; /* what the last hello said is the oldest message that there is */
     struct journal_reader reader; /* what it is given next; number 0 without a connection */
 };
@@ -69,6 +70,10 @@ bool spool_has_backlog(const struct spool *spool);
 /* Reserves space on the disk, if it isn't yet. What comes new is taken only while there is a
  * reserve: it is for moving on, and letting go of, what is there already. */
 void spool_make_reserve(struct spool *spool);
+
+/* Counts messages that the disk had and can't be made out any more, and tells of them. Under the
+ * lock. */
+void spool_tell_damage(struct spool *spool, const struct journal *journal, uint64_t count);
 
 /* ---- For the keeper ---- */
 

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "spool_inside.h"
 
@@ -147,29 +149,38 @@ bool spool_can_move(struct spool *spool, size_t server)
     return spool_has_backlog(spool) && follows(spool, server);
 }
 
-/* Stages what the inbox has next. False without memory; what is staged by then is fine. */
-static bool stage_moved(struct spool *spool, struct journal *journal, size_t most)
+/* Stages what the inbox has next, and counts what the disk has damaged of it. False, with an errno,
+ * without memory, or if the disk can't be read, which may pass; what is staged by then is fine. */
+static bool stage_moved(struct spool *spool, struct journal *journal, size_t most,
+                        uint64_t *damaged, int *why)
 {
     struct journal_reader *reader = &spool->inbox_reader;
     uint64_t last = journal_end(&spool->inbox)->next - 1;
     const char *bytes;
     struct entry entry;
 
+    *why = ENOMEM;
     while (reader->number <= last && journal->staged.length < most) {
         uint64_t number = reader->number, lost;
 
         if (!journal_read(&spool->inbox, reader, &entry, &bytes)) {
-            if (reader->chunk.failed)
+            if (reader->chunk.failed) {
+                *why = reader->chunk.why;
                 return false;
-            /* It can't be read any more, all up to the end. */
+            }
+            /* Nothing is there any more, all up to the end. */
             reader->number = last + 1;
-            return journal_stage_skip(journal, last, last + 1 - number);
+            lost = last + 1 - number;
+            *damaged += lost;
+            return journal_stage_skip(journal, last, lost);
         }
         lost = entry.number - number + (entry.kind == ENTRY_SKIP);
         if (lost > 0 &&
             !journal_stage_skip(journal, entry.kind == ENTRY_SKIP ? entry.number : entry.number - 1,
                                 lost))
             return false;
+        if (entry.kind == ENTRY_MESSAGE)
+            *damaged += lost;
         if (entry.kind == ENTRY_MESSAGE &&
             !journal_stage_message(journal, entry.number, bytes, entry.length))
             return false;
@@ -180,8 +191,10 @@ static bool stage_moved(struct spool *spool, struct journal *journal, size_t mos
 enum spool_result spool_move(struct spool *spool, size_t server, struct rasad_error *error)
 {
     struct journal *journal = &spool->streams[server].journal;
+    uint64_t damaged = 0;
     enum spool_result result;
     size_t most;
+    int why;
 
     /* For a moment the messages are there twice, so a full spool must not stop this. */
     (void)spool_make_room(spool, 2 * group_bytes(spool), false);
@@ -197,12 +210,18 @@ enum spool_result spool_move(struct spool *spool, size_t server, struct rasad_er
         spool->inbox_reader.serial = 0; /* to be found by the number */
     }
     stage_ack(spool, &spool->streams[server]);
-    if (!stage_moved(spool, journal, most) && journal->staged_end.origin <= spool->consumed) {
+    if (!stage_moved(spool, journal, most, &damaged, &why) &&
+        journal->staged_end.origin <= spool->consumed) {
         journal_unstage(journal);
-        (void)rasad_fail_memory(error);
+        (void)rasad_fail(error, "%s: cannot be read: %s", spool->inbox.place.path, strerror(why));
         return SPOOL_BROKEN;
     }
     result = commit(spool, journal, 0, error);
+    if (result == SPOOL_DONE && damaged > 0) {
+        (void)pthread_mutex_lock(&spool->lock);
+        spool_tell_damage(spool, &spool->inbox, damaged);
+        (void)pthread_mutex_unlock(&spool->lock);
+    }
     while (result == SPOOL_DONE && spool->inbox.first != spool->inbox.last &&
            spool_is_done(spool->inbox.first, spool->consumed))
         spool_let_go(spool, &spool->inbox);
@@ -243,6 +262,7 @@ static enum spool_result renew(struct spool *spool, struct spool_stream *stream,
     journal_reader_free(&stream->reader);
     stream->acked = 0;
     stream->sent = 0;
+    stream->damaged = 0;
     stream->is_forsaken = false;
     spool->dropped += missing;
     (void)pthread_mutex_unlock(&spool->lock);

@@ -104,21 +104,23 @@ bool spool_free_one(struct spool *spool)
     return false;
 }
 
-/* How many messages of the segment no stream has; false without memory. */
-static bool count_waiting(const struct spool *spool, const struct segment *segment, uint64_t *count)
+/* How many messages of the segment no stream has; if it can't be read, so many at most. */
+static uint64_t count_waiting(const struct spool *spool, const struct segment *segment)
 {
     struct segment_chunk chunk = {0};
-    uint64_t at = segment->start;
+    uint64_t at = segment->start, count = 0, first = segment->begin.next;
     const char *bytes;
     struct entry entry;
-    bool fine;
 
-    *count = 0;
     while (segment_next(segment, &at, spool->consumed + 1, &chunk, &entry, &bytes))
-        *count += entry.kind == ENTRY_MESSAGE;
-    fine = !chunk.failed;
+        count += entry.kind == ENTRY_MESSAGE;
+    if (chunk.failed) {
+        if (first <= spool->consumed)
+            first = spool->consumed + 1;
+        count = segment->end.next > first ? segment->end.next - first : 0;
+    }
     segment_chunk_free(&chunk);
-    return fine;
+    return count;
 }
 
 /* Drops the oldest segment of what no server was given. Its numbers become a hole. */
@@ -133,8 +135,7 @@ static bool drop_one(struct spool *spool)
             return false;
         publish(spool, inbox);
     }
-    if (!count_waiting(spool, inbox->first, &count))
-        return false;
+    count = count_waiting(spool, inbox->first);
     spool_let_go(spool, inbox);
     (void)pthread_mutex_lock(&spool->lock);
     spool->dropped += count;

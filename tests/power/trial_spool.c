@@ -127,6 +127,7 @@ static void connect_for_a_while(struct spool *spool, int server, int64_t *now_ns
 {
     SCOPED(text_free) struct text out = {0};
     struct spool_hello hello;
+    struct rasad_error error;
     uint64_t acked = 0;
 
     if (pread(server, &acked, sizeof acked, 0) < 0)
@@ -136,8 +137,8 @@ static void connect_for_a_while(struct spool *spool, int server, int64_t *now_ns
     for (int rounds = (int)(random() % 12); rounds >= 0; rounds--) {
         if (take(spool, 0, 1 + (uint64_t)random() % 30))
             note("taken", spool_taken(spool));
-        if (!spool_send(spool, 0, &out, 1 << 20))
-            errx(2, "cannot send");
+        if (!spool_send(spool, 0, &out, 1 << 20, &error))
+            errx(2, "cannot send: %s", error.text);
         text_clear(&out);
         if (rounds % 3 == 0 && spool_taken(spool) > acked) {
             acked += 1 + (uint64_t)random() % (spool_taken(spool) - acked);
@@ -208,14 +209,15 @@ static void check_sent(struct spool *spool, uint64_t acked)
 {
     SCOPED(text_free) struct text lines = {0};
     struct spool_hello hello;
+    struct rasad_error error;
 
     welcome(spool, acked, NS_PER_S, &hello);
     if (hello.first > acked + 1)
         errx(LOST, "the first is %llu, and %llu were acknowledged", (unsigned long long)hello.first,
              (unsigned long long)acked);
     move(spool);
-    if (!spool_send(spool, 0, &lines, 16 << 20))
-        errx(UNUSABLE, "cannot send");
+    if (!spool_send(spool, 0, &lines, 16 << 20, &error))
+        errx(UNUSABLE, "cannot send: %s", error.text);
     compare(&lines, acked + 1, spool_taken(spool));
 }
 

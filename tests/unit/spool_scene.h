@@ -193,12 +193,13 @@ static inline void seen_line(struct seen *seen, const char *line)
 static inline void scene_see(struct scene *scene, size_t server, struct seen *seen)
 {
     SCOPED(text_free) struct text out = {0};
+    struct rasad_error error;
     char *rest = NULL;
     size_t before;
 
     do {
         before = out.length;
-        assert_true(spool_send(scene->spool, server, &out, before + 4096));
+        assert_true(spool_send(scene->spool, server, &out, before + 4096, &error));
     } while (out.length > before);
     (void)text_end(&out);
     for (char *line = out.at != NULL ? strtok_r(out.at, "\n", &rest) : NULL; line != NULL;

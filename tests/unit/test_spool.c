@@ -814,6 +814,28 @@ static void a_hole_in_the_middle_is_skipped_and_told(void **state)
     /* The server may as well stand in the hole, or at its end. */
     scene_expect(&scene, 0, 3, "skip:4 5 6 7 8 9");
     scene_expect(&scene, 0, 4, "5 6 7 8 9");
+    assert_true(scene_logged(&scene, "error the spool is damaged: messages are skipped"));
+    assert_int_equal(spool_counts(scene.spool).dropped, 2);
+    scene_free(&scene);
+}
+
+/* What is damaged while it waits for a server counts once it is moved. */
+static void a_hole_in_the_inbox_counts_when_it_is_moved(void **state)
+{
+    SCOPED(text_free) struct text bytes = {0};
+    struct scene scene;
+    char path[512];
+
+    scene_make(&scene);
+    scene_open(&scene);
+    scene_take(&scene, SPOOL_NO_SERVER, 8);
+    find_file(&scene, INBOX, 0, path);
+    bytes = read_file(path);
+    bytes.at[bytes.length - 39 * 6 + 33] ^= 1; /* message 3 */
+    write_file(path, bytes.at, bytes.length);
+    scene_move(&scene, 0);
+    scene_expect(&scene, 0, 0, "1 2 skip:3 4 5 6 7 8");
+    assert_int_equal(spool_counts(scene.spool).dropped, 1);
     scene_free(&scene);
 }
 
@@ -1110,6 +1132,7 @@ int main(void)
         cmocka_unit_test(what_was_cut_off_never_comes_back),
         cmocka_unit_test(damaged_images_lose_nothing_silently),
         cmocka_unit_test(a_hole_in_the_middle_is_skipped_and_told),
+        cmocka_unit_test(a_hole_in_the_inbox_counts_when_it_is_moved),
         cmocka_unit_test(lost_files_and_heads_are_holes),
         cmocka_unit_test(a_message_that_looks_like_an_entry_is_never_one),
         cmocka_unit_test(a_newer_format_is_refused_and_left_alone),

@@ -474,6 +474,59 @@ static void what_cannot_be_read_at_the_start_is_left_as_it_is(void **state)
     assert_true(n > 10);
 }
 
+/* Sends until it ends, and then moves until that does, as they should while reading fails. */
+static void send_and_move(struct scene *scene)
+{
+    SCOPED(text_free) struct text out = {0};
+    enum spool_result result = SPOOL_DONE;
+    struct rasad_error error;
+    bool sent, failed;
+
+    do {
+        text_clear(&out);
+        sent = spool_send(scene->spool, 0, &out, 1024, &error);
+    } while (sent && out.length > 0);
+    failed = plan.failed;
+    assert_int_equal(sent, !failed);
+    if (failed)
+        assert_string_equal(error.text, "the spool can't be read: Input/output error");
+    while (result == SPOOL_DONE && spool_can_move(scene->spool, 0))
+        result = spool_move(scene->spool, 0, &error);
+    if (plan.failed && spool_can_move(scene->spool, 0))
+        assert_int_equal(result, SPOOL_BROKEN);
+    if (result == SPOOL_BROKEN)
+        assert_non_null(strstr(error.text, "cannot be read: Input/output error"));
+}
+
+/* What can't be read just now is sent, and moved, later. */
+static void what_cannot_be_read_for_a_while_is_not_lost(void **state)
+{
+    bool failed;
+    long n = 0;
+
+    do {
+        SCOPED(seen_free) struct seen seen = {0};
+        struct scene scene;
+
+        make_filled(&scene);
+        scene_welcome(&scene, 0, 0, 0);
+        plan.kinds = FAULT_READ;
+        plan.code = EIO;
+        plan.stays = true;
+        plan.failed = false;
+        plan.left = n++;
+        send_and_move(&scene);
+        failed = plan.failed;
+        plan.left = -1;
+        spool_hang_up(scene.spool, 0);
+        scene_drain(&scene, &seen);
+        expect_all(&seen, 30);
+        assert_int_equal(spool_counts(scene.spool).dropped, 0);
+        scene_free(&scene);
+    } while (failed);
+    assert_true(n > 4);
+}
+
 /* ---- Power cuts ---- */
 
 /* A file of the rebuilt disk. */
@@ -807,6 +860,7 @@ int main(void)
         cmocka_unit_test(from_some_call_on_all_fail_and_nothing_taken_is_lost),
         cmocka_unit_test(each_allocation_fails_once_and_nothing_taken_is_lost),
         cmocka_unit_test(what_cannot_be_read_at_the_start_is_left_as_it_is),
+        cmocka_unit_test(what_cannot_be_read_for_a_while_is_not_lost),
         cmocka_unit_test(power_cuts_lose_nothing_that_was_taken),
         cmocka_unit_test(what_was_only_written_is_synced_before_it_counts),
     };
