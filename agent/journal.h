@@ -101,7 +101,8 @@ bool journal_stage_ack(struct journal *journal, uint64_t acked);
 
 /*
  * Brings the group to where it is safe, into a new segment if the last one is full or spoilt. To be
- * followed by journal_publish() on true; on false the group is still staged, to be tried again.
+ * followed by journal_publish() on true; on false the group is still staged, to be tried again,
+ * and errno says why, too.
  */
 bool journal_commit(struct journal *journal, struct rasad_error *error);
 

@@ -175,6 +175,16 @@ bool segment_scan(struct segment *segment, uint64_t limit, uint64_t *missing,
 
 /* ---- Writing ---- */
 
+/* Says why in words, and leaves it in errno. */
+static bool fail_errno(struct rasad_error *error)
+{
+    int why = errno;
+
+    (void)rasad_fail(error, "%s", strerror(why));
+    errno = why;
+    return false;
+}
+
 static bool write_all(int fd, const char *bytes, size_t length, uint64_t at,
                       struct rasad_error *error)
 {
@@ -183,8 +193,10 @@ static bool write_all(int fd, const char *bytes, size_t length, uint64_t at,
 
         if (put < 0 && errno == EINTR)
             continue;
+        if (put == 0)
+            errno = ENOSPC;
         if (put <= 0)
-            return rasad_fail(error, "%s", strerror(put < 0 ? errno : ENOSPC));
+            return fail_errno(error);
         bytes += put;
         length -= (size_t)put;
         at += (uint64_t)put;
@@ -195,7 +207,7 @@ static bool write_all(int fd, const char *bytes, size_t length, uint64_t at,
 /* Data and size are enough: nobody reads a segment's times. */
 static bool sync_file(int fd, struct rasad_error *error)
 {
-    return fdatasync(fd) == 0 || rasad_fail(error, "%s", strerror(errno));
+    return fdatasync(fd) == 0 || fail_errno(error);
 }
 
 /* Fills a new file, which gets its name once it is whole. */
@@ -204,8 +216,7 @@ static bool fill_file(int folder, int fd, const char *name, const struct text *b
 {
     if (!write_all(fd, bytes->at, bytes->length, 0, error) || (is_synced && !sync_file(fd, error)))
         return false;
-    return renameat(folder, TEMPORARY, folder, name) == 0 ||
-           rasad_fail(error, "%s", strerror(errno));
+    return renameat(folder, TEMPORARY, folder, name) == 0 || fail_errno(error);
 }
 
 static bool create_file(int folder, const char *name, const struct text *bytes, bool is_synced,
@@ -216,15 +227,21 @@ static bool create_file(int folder, const char *name, const struct text *bytes, 
     int fd = openat(folder, TEMPORARY, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 
     if (fd < 0)
-        return rasad_fail(error, "%s", strerror(errno));
+        return fail_errno(error);
     if (!fill_file(folder, fd, name, bytes, is_synced, error)) {
+        int why = errno;
+
         (void)unlinkat(folder, TEMPORARY, 0); /* on a full disk it takes what others need */
+        errno = why;
         return false;
     }
     if (is_synced && fsync(folder) != 0) {
-        (void)rasad_fail(error, "%s", strerror(errno));
+        int why = errno;
+
+        (void)fail_errno(error);
         if (!replaces) /* a journal must not be left without its only file */
             (void)unlinkat(folder, name, 0);
+        errno = why;
         return false;
     }
     *out = take_fd(&fd);
@@ -251,6 +268,7 @@ bool segment_create(int folder, const struct segment_head *head, const struct se
     SCOPED(text_free) struct text bytes = {0};
     char name[SEGMENT_NAME_LENGTH];
 
+    errno = ENOMEM;
     if (segment == NULL)
         return rasad_fail_memory(error);
     segment->fd = -1;
@@ -280,14 +298,18 @@ bool segment_create(int folder, const struct segment_head *head, const struct se
 bool segment_write(struct segment *segment, struct text *entries, bool is_synced,
                    struct rasad_error *error)
 {
+    int why;
+
     entries_seal(entries, segment->stream, ++segment->group);
     if (write_all(segment->fd, entries->at, entries->length, segment->size, error) &&
         (!is_synced || sync_file(segment->fd, error)))
         return true;
     /* After a failed sync the kernel may show bytes that the disk never got, so nothing more is
      * written here. What is cut off needs no space, and if even that fails, numbers tell. */
+    why = errno;
     segment->is_spoilt = true;
     (void)!ftruncate(segment->fd, (off_t)segment->size);
+    errno = why;
     return false;
 }
 

@@ -90,7 +90,7 @@ bool segment_parse_name(const char *name, uint64_t *generation, uint64_t *first)
 /*
  * Makes a segment that goes on from `begin` and holds these entries already, with which it comes to
  * `end`: as a whole or not at all, whatever happens. The file is synced if `is_synced`. A folder of
- * -1 means memory.
+ * -1 means memory. On false errno says why, too.
  */
 bool segment_create(int folder, const struct segment_head *head, const struct segment_end *begin,
                     struct text *entries, const struct segment_end *end, bool is_synced,
@@ -132,7 +132,8 @@ bool segment_sync(const struct segment *segment, struct rasad_error *error);
 bool segment_next(const struct segment *segment, uint64_t *at, uint64_t least,
                   struct segment_chunk *chunk, struct entry *entry, const char **bytes);
 
-/* Writes entries behind `size`, which stays where it is. On false the segment is spoilt. */
+/* Writes entries behind `size`, which stays where it is. On false the segment is spoilt, and
+ * errno says why, too. */
 bool segment_write(struct segment *segment, struct text *entries, bool is_synced,
                    struct rasad_error *error);
 

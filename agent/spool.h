@@ -152,7 +152,8 @@ bool spool_must_renew(struct spool *spool);
 int64_t spool_trim(struct spool *spool, int64_t now_ns);
 
 /* After SPOOL_BROKEN: makes all the space that can be made, for another try of spool_take()
- * (`is_for_new`) or of the others, which may use the reserve. */
+ * (`is_for_new`) or of the others, which may use the reserve. Messages are dropped for it only if
+ * it was space that was wanting. */
 void spool_relieve(struct spool *spool, bool is_for_new);
 
 /* The longest message that spool_take() can take. */

@@ -51,6 +51,7 @@ struct spool {
     struct journal_reader inbox_reader;
     struct gate drop_gate; /* of the log lines about what was dropped */
     bool has_reserve;
+    bool lacks_space;   /* the last spool_take() has failed for want of it */
     int64_t reserve_ns; /* when to try again to make one */
 };
 

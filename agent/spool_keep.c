@@ -98,6 +98,7 @@ static enum spool_result commit(struct spool *spool, struct journal *journal, ui
                                 struct rasad_error *error)
 {
     if (!journal_commit(journal, error)) {
+        spool->lacks_space = errno == ENOSPC || errno == EDQUOT;
         journal_unstage(journal);
         return SPOOL_BROKEN;
     }
@@ -119,7 +120,8 @@ enum spool_result spool_take(struct spool *spool, size_t server, struct messages
     uint64_t count;
 
     spool_make_reserve(spool);
-    if (spool->folder >= 0 && !spool->has_reserve) {
+    spool->lacks_space = spool->folder >= 0 && !spool->has_reserve;
+    if (spool->lacks_space) {
         (void)rasad_fail(error, "%s: the disk is full", spool->path);
         return SPOOL_BROKEN;
     }

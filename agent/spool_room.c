@@ -167,15 +167,22 @@ bool spool_make_room(struct spool *spool, size_t bytes, bool may_drop)
 
 void spool_relieve(struct spool *spool, bool is_for_new)
 {
+    bool has_freed = false, lacks_space;
+
     if (spool->folder >= 0 && spool->has_reserve)
         (void)unlinkat(spool->folder, "reserve", 0);
     spool->has_reserve = false;
     spool->reserve_ns = 0;
     while (spool_free_one(spool))
-        continue;
+        has_freed = true;
     if (!is_for_new)
         return; /* what is to be moved must not be dropped for that */
-    if (spool->drop_oldest)
+    if (!spool->lacks_space || has_freed)
+        spool_make_reserve(spool);
+    /* Without a reserve the space isn't enough yet; where the disk fails otherwise, dropping what
+     * is safe wouldn't help. The dropping itself may take the reserve's space. */
+    lacks_space = spool->lacks_space && !has_freed;
+    if (spool->drop_oldest && (lacks_space || (spool->folder >= 0 && !spool->has_reserve)))
         (void)drop_one(spool);
     spool_make_reserve(spool);
 }

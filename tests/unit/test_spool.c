@@ -598,8 +598,8 @@ static void what_is_to_be_moved_is_not_dropped_to_make_room_for_that(void **stat
     scene_take(&scene, SPOOL_NO_SERVER, 200);
     spool_relieve(scene.spool, false); /* as the keeper does when moving has failed */
     assert_int_equal(spool_counts(scene.spool).pending, 200);
-    spool_relieve(scene.spool, true);
-    assert_in_range(spool_counts(scene.spool).pending, 1, 150);
+    spool_relieve(scene.spool, true); /* no space was wanting, so that wouldn't help either */
+    assert_int_equal(spool_counts(scene.spool).pending, 200);
     scene_free(&scene);
 }
 

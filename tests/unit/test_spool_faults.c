@@ -442,6 +442,44 @@ static void expect_all(struct seen *seen, int count)
     assert_string_equal(text_end(&seen->text), text_end(&wanted));
 }
 
+/* Tries again and again to take one more message, as the keeper does. */
+static void take_in_vain(struct scene *scene, int code)
+{
+    plan.kinds = FAULT_PWRITE | FAULT_SYNC | FAULT_NAMES;
+    plan.code = code;
+    plan.stays = true;
+    plan.left = 0;
+    for (int i = 0; i < 4; i++)
+        (void)take_one(scene, SPOOL_NO_SERVER);
+    plan.left = -1;
+}
+
+/* A disk that fails doesn't work again for having more room, so nothing is dropped for that. */
+static void only_for_want_of_space_the_oldest_are_dropped(void **state)
+{
+    static const int codes[] = {EIO, EROFS, ENOMEM, ENOSPC, EDQUOT};
+
+    for (size_t i = 0; i < 5; i++) {
+        SCOPED(seen_free) struct seen seen = {0};
+        struct scene scene;
+
+        make_filled(&scene);
+        scene_close(&scene);
+        scene.options.sync = SPOOL_SYNC_DISK;
+        scene.options.drop_oldest = true;
+        scene_open(&scene);
+        take_in_vain(&scene, codes[i]);
+        if (i < 3)
+            assert_int_equal(spool_counts(scene.spool).dropped, 0);
+        else
+            assert_true(spool_counts(scene.spool).dropped > 0);
+        scene_drain(&scene, &seen);
+        if (i < 3)
+            expect_all(&seen, 30);
+        scene_free(&scene);
+    }
+}
+
 /* What can't be read at the start is neither cut off nor given up: nothing is opened. */
 static void what_cannot_be_read_at_the_start_is_left_as_it_is(void **state)
 {
@@ -859,6 +897,7 @@ int main(void)
         cmocka_unit_test(each_call_fails_once_and_nothing_taken_is_lost),
         cmocka_unit_test(from_some_call_on_all_fail_and_nothing_taken_is_lost),
         cmocka_unit_test(each_allocation_fails_once_and_nothing_taken_is_lost),
+        cmocka_unit_test(only_for_want_of_space_the_oldest_are_dropped),
         cmocka_unit_test(what_cannot_be_read_at_the_start_is_left_as_it_is),
         cmocka_unit_test(what_cannot_be_read_for_a_while_is_not_lost),
         cmocka_unit_test(power_cuts_lose_nothing_that_was_taken),
