@@ -107,8 +107,9 @@ static bool take_orders(struct client *client)
     return stopping;
 }
 
-/* Tells the callers and the keeper what came. */
-static void give_news(struct client *client)
+/* Tells the callers and the keeper what came. The keeper wakes us when it has let go of messages,
+ * which is later than a link may have brought them away, so that is news for the callers, too. */
+static void give_news(struct client *client, bool was_woken)
 {
     const struct link *active = active_link(client);
     bool news = false, pongs = false;
@@ -125,10 +126,10 @@ static void give_news(struct client *client)
                 .token = link->pongs[j].token, .rtt_ns = link->pongs[j].rtt_ns};
         link->pong_count = 0;
     }
-    if (news)
+    if (news || was_woken)
         (void)pthread_cond_broadcast(&client->news);
     (void)pthread_mutex_unlock(&client->lock);
-    if (news || pongs)
+    if (news || was_woken || pongs)
         ring(client->event_fd);
     keeper_steer(client->keeper, active != NULL ? active->index : SPOOL_NO_SERVER, news);
 }
@@ -160,8 +161,8 @@ static bool has_work(const struct client *client)
     return client->stopping || (active_link(client) != NULL && client->ping_count > 0);
 }
 
-/* Waits for sockets, deadlines and callers. */
-static void wait_for_events(struct client *client)
+/* Waits for sockets, deadlines and callers; whether one of these has woken us. */
+static bool wait_for_events(struct client *client)
 {
     size_t n = client->link_count;
     int timeout_ms = patience_ms(client, clock_steady_ns());
@@ -183,6 +184,7 @@ static void wait_for_events(struct client *client)
     (void)pthread_mutex_unlock(&client->lock);
     if (client->polled[n].revents != 0)
         unring(client->wake_fd);
+    return client->polled[n].revents != 0;
 }
 
 static void *run(void *argument)
@@ -191,18 +193,19 @@ static void *run(void *argument)
 
     while (!take_orders(client)) {
         int64_t now_ns = clock_steady_ns();
+        bool was_woken;
 
         choose_links(client, now_ns);
         /* First what the callers left goes out, so that it doesn't wait for the next event. */
         for (size_t i = 0; i < client->link_count; i++)
             link_step(&client->links[i], 0, now_ns);
-        wait_for_events(client);
+        was_woken = wait_for_events(client);
         now_ns = clock_steady_ns();
         for (size_t i = 0; i < client->link_count; i++) {
             if (client->polled[i].revents != 0)
                 link_step(&client->links[i], client->polled[i].revents, now_ns);
         }
-        give_news(client);
+        give_news(client, was_woken);
     }
     return NULL;
 }

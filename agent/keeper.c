@@ -380,6 +380,7 @@ static void take_back(struct keeper *keeper, struct messages *messages)
     keeper->has_news = true; /* what is shorter may fit */
     (void)pthread_cond_signal(&keeper->work);
     (void)pthread_cond_broadcast(&keeper->kept);
+    ring(keeper->options.wake_fd); /* somebody may wait until nothing is pending */
 }
 
 enum spool_result keeper_put(struct keeper *keeper, struct messages *messages, int64_t patience_ns,

@@ -8,10 +8,12 @@
 #include <ftw.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -261,6 +263,14 @@ static bool flush(struct scene *scene)
     return client_flush(scene->client, PATIENCE_MS * NS_PER_MS);
 }
 
+/* A flush that was woken: at the end of its time it would look again by itself. */
+static bool flush_by_news(struct scene *scene)
+{
+    int64_t since_ns = clock_steady_ns();
+
+    return flush(scene) && clock_steady_ns() - since_ns < PATIENCE_MS / 2 * NS_PER_MS;
+}
+
 /* The log so far; to be freed. */
 static char *read_log(const struct scene *scene)
 {
@@ -278,6 +288,42 @@ static void expect_logged(const struct scene *scene, const char *wanted)
 
     if (strstr(log, wanted) == NULL)
         fail_msg("not logged: %s\nbut:\n%s", wanted, log);
+}
+
+/* ---- The keeper's pace ---- */
+
+/* What becomes of the next spool_take(), which the linker sends here (--wrap). */
+static atomic_bool holds;  /* it returns late: see below */
+static atomic_bool held;   /* it waits for the end of that */
+static atomic_bool breaks; /* it fails */
+
+enum spool_result __real_spool_take(struct spool *spool, size_t server, struct messages *messages,
+                                    uint64_t *lost, struct rasad_error *error);
+enum spool_result __wrap_spool_take(struct spool *spool, size_t server, struct messages *messages,
+                                    uint64_t *lost, struct rasad_error *error);
+
+static void nap(int ms)
+{
+    (void)poll(NULL, 0, ms);
+}
+
+enum spool_result __wrap_spool_take(struct spool *spool, size_t server, struct messages *messages,
+                                    uint64_t *lost, struct rasad_error *error)
+{
+    enum spool_result result;
+
+    if (breaks) {
+        (void)rasad_fail(error, "the test breaks it");
+        return SPOOL_BROKEN;
+    }
+    result = __real_spool_take(spool, server, messages, lost, error);
+    if (holds) {
+        held = true;
+        while (holds)
+            nap(1);
+        nap(200);
+    }
+    return result;
 }
 
 /* ---- Stories ---- */
@@ -307,6 +353,72 @@ static void messages_follow_the_welcome_and_acks_free_them(void **state)
     say(&peer, "{\"@ack\":3}");
     assert_true(flush(&scene));
     expect_logged(&scene, "info connected server=127.0.0.1:");
+    end(&scene);
+    drop_peer(&peer);
+}
+
+/* A link may bring a message away, and hear its ack, before the keeper has told that it is kept. */
+static void an_ack_that_is_faster_than_the_keeper_ends_a_flush(void **state)
+{
+    uint16_t port = 0;
+    SCOPED(close_at) int listener = serve(&port);
+    struct scene scene;
+    struct hello hello;
+    struct peer peer;
+
+    begin(&scene, port);
+    push_numbers(&scene, 1, 1);
+    peer = meet(listener, &hello);
+    expect_numbers(&peer, 1, 1);
+    say(&peer, "{\"@ack\":1}\n");
+    assert_true(flush(&scene));
+    held = false;
+    holds = true;
+    push_numbers(&scene, 2, 2);
+    while (!held)
+        nap(1);
+    client_ping(scene.client, 1);
+    expect_line(&peer, "{\"@ping\":1}");
+    expect_numbers(&peer, 2, 2);
+    say(&peer, "{\"@ack\":2}\n");
+    while (client_counts(scene.client).acked < 2)
+        nap(1);
+    nap(50); /* all who are woken by that are */
+    assert_int_equal(client_counts(scene.client).pending, 1);
+    holds = false;
+    assert_true(flush_by_news(&scene));
+    end(&scene);
+    drop_peer(&peer);
+}
+
+static void *flush_in_thread(void *scene)
+{
+    nap(100); /* until something is pending */
+    return flush_by_news(scene) ? scene : NULL;
+}
+
+static void what_is_taken_back_ends_a_flush(void **state)
+{
+    uint16_t port = 0;
+    SCOPED(close_at) int listener = serve(&port);
+    struct messages messages = {0};
+    struct rasad_error error;
+    struct scene scene;
+    struct hello hello;
+    struct peer peer;
+    pthread_t thread;
+    void *flushed;
+
+    begin(&scene, port);
+    peer = meet(listener, &hello);
+    breaks = true;
+    messages_add(&messages, message_new("{}", 2));
+    assert_int_equal(pthread_create(&thread, NULL, flush_in_thread, &scene), 0);
+    assert_int_equal(client_put(scene.client, &messages, 300 * NS_PER_MS, &error), SPOOL_BROKEN);
+    breaks = false;
+    assert_int_equal(pthread_join(thread, &flushed), 0);
+    assert_non_null(flushed);
+    messages_free(&messages);
     end(&scene);
     drop_peer(&peer);
 }
@@ -997,6 +1109,8 @@ int main(int argc, char *argv[])
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(messages_follow_the_welcome_and_acks_free_them),
+        cmocka_unit_test(an_ack_that_is_faster_than_the_keeper_ends_a_flush),
+        cmocka_unit_test(what_is_taken_back_ends_a_flush),
         cmocka_unit_test(after_a_break_it_goes_on_behind_what_was_applied),
         cmocka_unit_test(connections_cut_anywhere_lose_and_double_nothing),
         cmocka_unit_test(a_server_that_forgot_all_is_given_what_is_kept),
