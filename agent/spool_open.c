@@ -367,14 +367,16 @@ static void free_spool_at(struct spool **spool)
     free_spool(*spool);
 }
 
-static void set_sizes(struct spool *spool, uint64_t max_bytes)
+/* The windows of all servers together fill half of the spool at most: if all are given something
+ * and then stay away, the next one must still be able to work. */
+static void set_sizes(struct spool *spool, uint64_t max_bytes, size_t server_count)
 {
     assert(max_bytes >= SPOOL_LEAST_BYTES && max_bytes <= SPOOL_MOST_BYTES);
     spool->max_bytes = max_bytes;
     spool->segment_bytes = max_bytes / 16;
     if (spool->segment_bytes > MOST_SEGMENT_BYTES)
         spool->segment_bytes = MOST_SEGMENT_BYTES;
-    spool->window_bytes = max_bytes / 4;
+    spool->window_bytes = max_bytes / (server_count < 2 ? 4 : 2 * server_count);
     if (spool->window_bytes > MOST_WINDOW_BYTES)
         spool->window_bytes = MOST_WINDOW_BYTES;
 }
@@ -394,7 +396,7 @@ bool spool_open(const struct spool_options *options, struct spool **out, struct 
     spool->sync = options->sync;
     spool->drop_gate = gate_make(1, 1);
     spool->drop_gate.interval_ns = 10 * NS_PER_S;
-    set_sizes(spool, options->max_bytes);
+    set_sizes(spool, options->max_bytes, options->server_count);
     spool->agent = strdup(options->agent);
     if (spool->agent == NULL)
         return rasad_fail_memory(error);

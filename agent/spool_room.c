@@ -49,10 +49,13 @@ void spool_let_go(struct spool *spool, struct journal *journal)
 static bool is_worth_rolling(const struct spool *spool, const struct segment *segment)
 {
     uint64_t bytes = segment->size - segment->start;
+    uint64_t least = spool->segment_bytes / WORTH_ROLLING;
 
     if (segment->begin.next == segment->end.next)
         return false; /* notes only, and the empty one would have its name */
-    return bytes >= spool->segment_bytes / WORTH_ROLLING ||
+    if (spool->server_count > 4 && least > spool->max_bytes / (16 * spool->server_count))
+        least = spool->max_bytes / (16 * spool->server_count); /* many such last ones are much */
+    return bytes >= least ||
            (spool->folder >= 0 && !spool->has_reserve && bytes >= WORTH_ROLLING_BYTES);
 }
 

@@ -637,6 +637,38 @@ static void a_server_that_does_not_follow_binds_no_more_than_its_window(void **s
     scene_free(&scene);
 }
 
+/* Several servers that were given something and then went away leave room for the next one. */
+static void servers_that_stay_away_do_not_fill_the_spool(void **state)
+{
+    enum { SERVERS = 8, LAST = SERVERS - 1 };
+    static const char *const servers[SERVERS] = {"a:1", "b:1", "c:1", "d:1",
+                                                 "e:1", "f:1", "g:1", "h:1"};
+    SCOPED(seen_free) struct seen seen = {0};
+    struct rasad_error error;
+    struct scene scene;
+
+    scene_make(&scene);
+    scene.options.servers = servers;
+    scene.options.server_count = SERVERS;
+    scene_open(&scene);
+    for (size_t i = 0; i < LAST; i++) {
+        while (spool_can_move(scene.spool, i) && spool_move(scene.spool, i, &error) == SPOOL_DONE)
+            continue;
+        for (int j = 0; j < 20; j++)
+            (void)scene_push(&scene, i, 1, 1000, &error);
+    }
+    scene_welcome(&scene, LAST, 0, 0);
+    for (int j = 0; j < 100; j++) {
+        (void)scene_push(&scene, LAST, 1, 1000, &error);
+        if (spool_can_move(scene.spool, LAST))
+            (void)spool_move(scene.spool, LAST, &error);
+        scene_see(&scene, LAST, &seen);
+        assert_true(spool_ack(scene.spool, LAST, seen.number, scene.now_ns));
+    }
+    assert_int_equal(scene_push(&scene, LAST, 1, 1000, &error), SPOOL_DONE);
+    scene_free(&scene);
+}
+
 static void a_message_too_long_for_the_spool_is_known(void **state)
 {
     struct scene scene;
@@ -1127,6 +1159,7 @@ int main(void)
         cmocka_unit_test(what_is_to_be_moved_is_not_dropped_to_make_room_for_that),
         cmocka_unit_test(what_was_dropped_before_it_came_here_is_a_hole_too),
         cmocka_unit_test(a_server_that_does_not_follow_binds_no_more_than_its_window),
+        cmocka_unit_test(servers_that_stay_away_do_not_fill_the_spool),
         cmocka_unit_test(a_message_too_long_for_the_spool_is_known),
         cmocka_unit_test(a_tail_torn_at_any_byte_loses_nothing_that_was_whole),
         cmocka_unit_test(what_was_cut_off_never_comes_back),
