@@ -105,9 +105,9 @@ enum segment_verdict segment_open(int folder, const char *name, const struct seg
                                   const struct segment *before, struct segment **out,
                                   struct rasad_error *error);
 
-/* The names in the file's head; false if it has none. */
-bool segment_peek(int folder, const char *name, char agent[SEGMENT_AGENT_LENGTH],
-                  char server[SEGMENT_SERVER_LENGTH]);
+/* The names in the file's head: SEGMENT_DAMAGED if it has none. */
+enum segment_verdict segment_peek(int folder, const char *name, char agent[SEGMENT_AGENT_LENGTH],
+                                  char server[SEGMENT_SERVER_LENGTH], struct rasad_error *error);
 
 /*
  * Goes through the entries, up to number `limit` (which the next segment begins with, or

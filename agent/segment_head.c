@@ -128,8 +128,8 @@ static enum segment_verdict judge_head(struct segment *segment, const char *byte
     return SEGMENT_REFUSED;
 }
 
-bool segment_peek(int folder, const char *name, char agent[SEGMENT_AGENT_LENGTH],
-                  char server[SEGMENT_SERVER_LENGTH])
+enum segment_verdict segment_peek(int folder, const char *name, char agent[SEGMENT_AGENT_LENGTH],
+                                  char server[SEGMENT_SERVER_LENGTH], struct rasad_error *error)
 {
     SCOPED(close_at) int fd = openat(folder, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     struct segment segment = {0};
@@ -137,12 +137,16 @@ bool segment_peek(int folder, const char *name, char agent[SEGMENT_AGENT_LENGTH]
     char bytes[SEGMENT_MOST_HEAD_BYTES];
     ssize_t got = fd >= 0 ? pread(fd, bytes, sizeof bytes, 0) : -1;
 
-    if (got < 0 || !parse_head(&segment, bytes, (size_t)got, &names) ||
+    if (got < 0) {
+        (void)rasad_fail(error, "%s: cannot be read: %s", name, strerror(errno));
+        return SEGMENT_REFUSED;
+    }
+    if (!parse_head(&segment, bytes, (size_t)got, &names) ||
         names.agent_length >= SEGMENT_AGENT_LENGTH || names.server_length >= SEGMENT_SERVER_LENGTH)
-        return false;
+        return SEGMENT_DAMAGED;
     (void)snprintf(agent, SEGMENT_AGENT_LENGTH, "%.*s", (int)names.agent_length, names.agent);
     (void)snprintf(server, SEGMENT_SERVER_LENGTH, "%.*s", (int)names.server_length, names.server);
-    return true;
+    return SEGMENT_GOOD;
 }
 
 /* A damaged head follows from the segment in front, and the name. */

@@ -212,25 +212,65 @@ static bool has_stream(const struct spool *spool, const char *server)
     return false;
 }
 
-/* The names in the first good file of this folder of the spool. */
+/* Whether a journal's folder could have this name. */
+static bool is_journal_name(const char *name)
+{
+    size_t length = strlen(name), suffix = strlen(INBOX_SUFFIX);
+
+    return strstr(name, STREAM_INFIX) != NULL ||
+           (length > suffix && strcmp(name + length - suffix, INBOX_SUFFIX) == 0);
+}
+
+/* Reads on in a folder; `*file` is NULL at its end. */
+static bool read_folder(DIR *folder, const struct dirent **file, struct rasad_error *error)
+{
+    errno = 0;
+    *file = readdir(folder);
+    return *file != NULL || errno == 0 || rasad_fail(error, "%s", strerror(errno));
+}
+
+/* Finds the names in the first good file, if there is one. */
+static bool peek_in(DIR *folder, char agent[SEGMENT_AGENT_LENGTH],
+                    char server[SEGMENT_SERVER_LENGTH], bool *found, struct rasad_error *error)
+{
+    const struct dirent *file;
+    uint64_t generation, first;
+    enum segment_verdict verdict;
+
+    while (read_folder(folder, &file, error)) {
+        if (file == NULL)
+            return true;
+        if (!segment_parse_name(file->d_name, &generation, &first))
+            continue;
+        verdict = segment_peek(dirfd(folder), file->d_name, agent, server, error);
+        *found = verdict == SEGMENT_GOOD;
+        if (verdict != SEGMENT_DAMAGED)
+            return *found;
+    }
+    return false;
+}
+
+/* The same in this folder of the spool. A journal that can't be looked at may be one that counts:
+ * without it messages would be given to a second server. So that is an error. */
 static bool peek(const struct spool *spool, const char *name, char agent[SEGMENT_AGENT_LENGTH],
-                 char server[SEGMENT_SERVER_LENGTH])
+                 char server[SEGMENT_SERVER_LENGTH], bool *found, struct rasad_error *error)
 {
     int fd = openat(spool->folder, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     DIR *folder = fd >= 0 ? fdopendir(fd) : NULL;
-    const struct dirent *file;
-    uint64_t generation, first;
-    bool found = false;
+    bool fine;
 
+    *found = false;
     if (folder == NULL) {
+        fine = fd < 0 && (errno == ENOTDIR || errno == ELOOP || errno == ENOENT);
+        if (!fine)
+            (void)rasad_fail(error, "%s/%s: %s", spool->path, name, strerror(errno));
         close_at(&fd);
-        return false;
+        return fine;
     }
-    while (!found && (file = readdir(folder)) != NULL)
-        found = segment_parse_name(file->d_name, &generation, &first) &&
-                segment_peek(fd, file->d_name, agent, server);
+    fine = peek_in(folder, agent, server, found, error) ||
+           rasad_fail_at(error, "%s/%s", spool->path, name);
     (void)closedir(folder);
-    return found;
+    return fine;
 }
 
 /* Calls `visit` for each journal's folder, until it returns false. */
@@ -244,15 +284,22 @@ static bool each_journal(struct spool *spool,
         spool->folder < 0 ? -1 : openat(spool->folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *folder = fd >= 0 ? fdopendir(fd) : NULL;
     const struct dirent *file;
-    bool fine = true;
+    bool fine, found;
 
     if (folder == NULL) {
         close_at(&fd);
         return spool->folder < 0 || rasad_fail(error, "%s: %s", spool->path, strerror(errno));
     }
-    while (fine && (file = readdir(folder)) != NULL) {
-        if (file->d_name[0] != '.' && peek(spool, file->d_name, agent, server))
-            fine = visit(spool, agent, server, error);
+    for (;;) {
+        fine = read_folder(folder, &file, error) || rasad_fail_at(error, "%s", spool->path);
+        if (!fine || file == NULL)
+            break;
+        if (!is_journal_name(file->d_name))
+            continue;
+        fine = peek(spool, file->d_name, agent, server, &found, error) &&
+               (!found || visit(spool, agent, server, error));
+        if (!fine)
+            break;
     }
     (void)closedir(folder);
     return fine;

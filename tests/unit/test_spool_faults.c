@@ -21,6 +21,7 @@
 
 ssize_t __real_pread(int fd, void *bytes, size_t length, off_t at);
 ssize_t __real_pwrite(int fd, const void *bytes, size_t length, off_t at);
+struct dirent *__real_readdir(DIR *folder);
 int __real_fdatasync(int fd);
 int __real_fsync(int fd);
 int __real_ftruncate(int fd, off_t size);
@@ -36,6 +37,7 @@ void *__real_reallocarray(void *at, size_t count, size_t size);
 
 ssize_t __wrap_pread(int fd, void *bytes, size_t length, off_t at);
 ssize_t __wrap_pwrite(int fd, const void *bytes, size_t length, off_t at);
+struct dirent *__wrap_readdir(DIR *folder);
 int __wrap_fdatasync(int fd);
 int __wrap_fsync(int fd);
 int __wrap_ftruncate(int fd, off_t size);
@@ -118,6 +120,7 @@ enum fault {
     FAULT_NAMES = 4, /* open to create, rename */
     FAULT_MEMORY = 8,
     FAULT_READ = 16,
+    FAULT_LOOK = 32, /* open what is there, list a folder */
 };
 
 static struct {
@@ -170,6 +173,11 @@ ssize_t __wrap_pwrite(int fd, const void *bytes, size_t length, off_t at)
     return __real_pwrite(fd, bytes, length, at);
 }
 
+struct dirent *__wrap_readdir(DIR *folder)
+{
+    return fails(FAULT_LOOK) ? NULL : __real_readdir(folder);
+}
+
 int __wrap_fdatasync(int fd)
 {
     if (fails(FAULT_SYNC))
@@ -210,7 +218,7 @@ int __wrap_openat(int folder, const char *name, int flags, ...)
     int fd;
 
     if ((flags & O_CREAT) == 0)
-        return __real_openat(folder, name, flags);
+        return fails(FAULT_LOOK) ? -1 : __real_openat(folder, name, flags);
     if (fails(FAULT_NAMES))
         return -1;
     is_new = fstatat(folder, name, &file, 0) != 0;
@@ -510,6 +518,40 @@ static void what_cannot_be_read_at_the_start_is_left_as_it_is(void **state)
         scene_free(&scene);
     } while (failed);
     assert_true(n > 10);
+}
+
+/* What a former server was given isn't given to another because it can't be looked at. */
+static void a_former_servers_stream_must_be_looked_at(void **state)
+{
+    static const char *const others[] = {OTHER};
+    long n = 0;
+    bool failed;
+
+    do {
+        struct rasad_error error;
+        struct scene scene;
+        uint64_t pending;
+
+        make_filled(&scene);
+        scene_move(&scene, 0);
+        pending = spool_counts(scene.spool).pending - spool_unacked(scene.spool, 0);
+        scene_close(&scene);
+        scene.options.servers = others;
+        scene.options.server_count = 1;
+        plan.kinds = FAULT_READ | FAULT_LOOK;
+        plan.code = EMFILE;
+        plan.stays = false;
+        plan.failed = false;
+        plan.left = n++;
+        if (!spool_open(&scene.options, &scene.spool, &error))
+            assert_non_null(strstr(error.text, strerror(EMFILE)));
+        failed = plan.failed;
+        plan.left = -1;
+        if (scene.spool != NULL)
+            assert_int_equal(spool_counts(scene.spool).pending, pending);
+        scene_free(&scene);
+    } while (failed);
+    assert_true(n > 30);
 }
 
 /* Sends until it ends, and then moves until that does, as they should while reading fails. */
@@ -899,6 +941,7 @@ int main(void)
         cmocka_unit_test(each_allocation_fails_once_and_nothing_taken_is_lost),
         cmocka_unit_test(only_for_want_of_space_the_oldest_are_dropped),
         cmocka_unit_test(what_cannot_be_read_at_the_start_is_left_as_it_is),
+        cmocka_unit_test(a_former_servers_stream_must_be_looked_at),
         cmocka_unit_test(what_cannot_be_read_for_a_while_is_not_lost),
         cmocka_unit_test(power_cuts_lose_nothing_that_was_taken),
         cmocka_unit_test(what_was_only_written_is_synced_before_it_counts),
