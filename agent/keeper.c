@@ -170,6 +170,7 @@ static bool wait_for_work(struct keeper *keeper, struct outcome last)
 {
     int64_t until_ns = keeper->trim_ns;
     bool is_due = last.moved; /* there may be more of it */
+    bool had_news;
 
     if (last.result != SPOOL_DONE && keeper->retry_ns < until_ns)
         until_ns = keeper->retry_ns;
@@ -183,9 +184,10 @@ static bool wait_for_work(struct keeper *keeper, struct outcome last)
         else
             is_due = pthread_cond_timedwait(&keeper->work, &keeper->lock, &until) == ETIMEDOUT;
     }
+    had_news = keeper->has_news;
     keeper->has_news = false;
-    /* At the end all that goes without waiting still goes. */
-    return !keeper->stopping || last.moved ||
+    /* At the end all that goes without waiting still goes; after an ack there may be room. */
+    return !keeper->stopping || last.moved || had_news ||
            (last.result == SPOOL_DONE && keeper->incoming.count > 0);
 }
 

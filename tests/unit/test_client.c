@@ -296,6 +296,7 @@ static void expect_logged(const struct scene *scene, const char *wanted)
 static atomic_bool holds;  /* it returns late: see below */
 static atomic_bool held;   /* it waits for the end of that */
 static atomic_bool breaks; /* it fails */
+static atomic_bool fills;  /* it finds no room */
 
 enum spool_result __real_spool_take(struct spool *spool, size_t server, struct messages *messages,
                                     uint64_t *lost, struct rasad_error *error);
@@ -316,7 +317,9 @@ enum spool_result __wrap_spool_take(struct spool *spool, size_t server, struct m
         (void)rasad_fail(error, "the test breaks it");
         return SPOOL_BROKEN;
     }
-    result = __real_spool_take(spool, server, messages, lost, error);
+    result = atomic_exchange(&fills, false)
+                 ? SPOOL_FULL
+                 : __real_spool_take(spool, server, messages, lost, error);
     if (holds) {
         held = true;
         while (holds)
@@ -420,6 +423,37 @@ static void what_is_taken_back_ends_a_flush(void **state)
     assert_non_null(flushed);
     messages_free(&messages);
     end(&scene);
+    drop_peer(&peer);
+}
+
+/* Room that comes along with the end is still used. */
+static void an_ack_just_before_the_end_makes_room(void **state)
+{
+    uint16_t port = 0;
+    SCOPED(close_at) int listener = serve(&port);
+    SCOPED(free_at) char *log = NULL;
+    struct scene scene;
+    struct hello hello;
+    struct peer peer;
+
+    begin(&scene, port);
+    push_numbers(&scene, 1, 1);
+    peer = meet(listener, &hello);
+    expect_numbers(&peer, 1, 1);
+    held = false;
+    holds = fills = true;
+    push_numbers(&scene, 2, 2);
+    while (!held)
+        nap(1);
+    say(&peer, "{\"@ack\":1}\n");
+    while (client_counts(scene.client).acked < 1)
+        nap(1);
+    nap(50); /* until the keeper is told */
+    holds = false;
+    client_close(scene.client);
+    log = read_log(&scene);
+    assert_null(strstr(log, "messages are lost"));
+    (void)close(scene.log.fd);
     drop_peer(&peer);
 }
 
@@ -1111,6 +1145,7 @@ int main(int argc, char *argv[])
         cmocka_unit_test(messages_follow_the_welcome_and_acks_free_them),
         cmocka_unit_test(an_ack_that_is_faster_than_the_keeper_ends_a_flush),
         cmocka_unit_test(what_is_taken_back_ends_a_flush),
+        cmocka_unit_test(an_ack_just_before_the_end_makes_room),
         cmocka_unit_test(after_a_break_it_goes_on_behind_what_was_applied),
         cmocka_unit_test(connections_cut_anywhere_lose_and_double_nothing),
         cmocka_unit_test(a_server_that_forgot_all_is_given_what_is_kept),
