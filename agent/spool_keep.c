@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "spool_inside.h"
 
@@ -190,6 +191,29 @@ static bool stage_moved(struct spool *spool, struct journal *journal, size_t mos
     return true;
 }
 
+/*
+ * Commits what was moved: to the disk, also where messages are only written. Else a power cut could
+ * leave it in the inbox alone, when a server has it already, and it would be given again.
+ */
+static enum spool_result commit_moved(struct spool *spool, struct journal *journal,
+                                      struct rasad_error *error)
+{
+    bool is_synced = journal->place.is_synced;
+    enum spool_result result;
+
+    if (is_synced || spool->folder < 0)
+        return commit(spool, journal, 0, error);
+    if (fsync(journal->place.folder) != 0 || fsync(spool->folder) != 0) {
+        (void)rasad_fail(error, "%s: %s", journal->place.path, strerror(errno));
+        journal_unstage(journal);
+        return SPOOL_BROKEN;
+    }
+    journal->place.is_synced = true;
+    result = commit(spool, journal, 0, error);
+    journal->place.is_synced = false;
+    return result;
+}
+
 enum spool_result spool_move(struct spool *spool, size_t server, struct rasad_error *error)
 {
     struct journal *journal = &spool->streams[server].journal;
@@ -218,7 +242,7 @@ enum spool_result spool_move(struct spool *spool, size_t server, struct rasad_er
         (void)rasad_fail(error, "%s: cannot be read: %s", spool->inbox.place.path, strerror(why));
         return SPOOL_BROKEN;
     }
-    result = commit(spool, journal, 0, error);
+    result = commit_moved(spool, journal, error);
     if (result == SPOOL_DONE && damaged > 0) {
         (void)pthread_mutex_lock(&spool->lock);
         spool_tell_damage(spool, &spool->inbox, damaged);

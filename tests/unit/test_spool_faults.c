@@ -933,6 +933,39 @@ static void what_was_only_written_is_synced_before_it_counts(void **state)
     forget_events();
 }
 
+/* What was moved and sent isn't in the inbox alone after a power cut, and so isn't sent again. */
+static void what_was_moved_is_on_the_disk_at_every_level(void **state)
+{
+    SCOPED(seen_free) struct seen seen = {0};
+    static struct image image;
+    struct scene scene;
+    struct stat folder;
+    size_t cut;
+    int root;
+
+    scene_make(&scene);
+    assert_int_equal(stat(scene.folder, &folder), 0);
+    root = identify(folder.st_ino, true);
+    notes = true;
+    scene_open(&scene);
+    scene_take(&scene, SPOOL_NO_SERVER, 5);
+    scene_move(&scene, 0);
+    cut = event_count;
+    notes = false;
+    scene_free(&scene);
+    scene_make(&scene);
+    image = (struct image){0};
+    image_make(&image, cut, 0);
+    image_lay_out(&image, root, scene.folder);
+    image_free(&image);
+    scene_open(&scene);
+    assert_int_equal(spool_unacked(scene.spool, 0), 5);
+    scene_drain(&scene, &seen);
+    assert_string_equal(text_end(&seen.text), "1 2 3 4 5");
+    scene_free(&scene);
+    forget_events();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -945,6 +978,7 @@ int main(void)
         cmocka_unit_test(what_cannot_be_read_for_a_while_is_not_lost),
         cmocka_unit_test(power_cuts_lose_nothing_that_was_taken),
         cmocka_unit_test(what_was_only_written_is_synced_before_it_counts),
+        cmocka_unit_test(what_was_moved_is_on_the_disk_at_every_level),
     };
 
     return cmocka_run_group_tests_name("spool_faults", tests, NULL, NULL);
