@@ -64,7 +64,7 @@ struct spool_options {
 /* What became of the messages. */
 struct spool_counts {
     uint64_t pending; /* kept, and not acknowledged; or 1 if just a drop is to be told */
-    uint64_t acked;   /* since it was opened */
+    uint64_t acked;   /* since it was opened, skipped numbers as well */
     uint64_t dropped; /* since it was opened: lost for want of room, with a forsaken stream, or as
                        the disk has damaged them */
 };

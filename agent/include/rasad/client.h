@@ -162,7 +162,8 @@ uint64_t rasad_client_taken(struct rasad_client *client);
 struct rasad_client_counts {
     size_t size;      /* sizeof(struct rasad_client_counts), set by the caller */
     uint64_t pending; /* taken, now or earlier, and neither acknowledged nor dropped */
-    uint64_t acked;   /* since it was opened */
+    uint64_t acked;   /* since it was opened; a server acknowledges those that it was told are
+                         dropped, so these are in it, too */
     uint64_t dropped; /* since it was opened; the server counts them, too */
 };
 
