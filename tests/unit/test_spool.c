@@ -823,7 +823,6 @@ static void damaged_images_lose_nothing_silently(void **state)
 static void a_hole_in_the_middle_is_skipped_and_told(void **state)
 {
     SCOPED(text_free) struct text bytes = {0};
-    SCOPED(seen_free) struct seen seen = {0};
     struct spool_hello hello;
     struct scene scene;
     char path[512];
@@ -945,7 +944,6 @@ static void a_message_that_looks_like_an_entry_is_never_one(void **state)
     static const unsigned char guess[SEGMENT_STREAM_BYTES];
     SCOPED(text_free) struct text bytes = {0};
     SCOPED(text_free) struct text forgery = {0};
-    SCOPED(seen_free) struct seen seen = {0};
     struct messages messages = {0};
     struct rasad_error error;
     struct scene scene;
