@@ -72,7 +72,7 @@ def test_every_count_is_exact_after_all_of_it(reloading, tmp_path, state_dir):  
     if not built_with("a"):  # sanitizers keep memory of their own
         assert grown <= settled * 1.05, f"{settled} KiB after {SETTLED} reloads, {grown} KiB in the end"
     if state_dir:
-        server.conf = conf  # the last one that was tried may be broken
+        server.applies(conf)  # the last one that was tried may be broken
         server.restart(signal.SIGTERM)
         assert server.scrape().total("T_total") == messages * SAMPLES
         assert server.scrape().total("G") == messages
