@@ -201,7 +201,7 @@ bool changeover_run(struct server *server, struct conf **conf, const struct plan
     if (changeover.work == NULL)
         return fail("out of memory", report);
     /* What there is to be committed is mostly committed before anybody has to stand still. */
-    if (!publisher_commit(&server->publisher, &error))
+    if (server->store != NULL && !publisher_commit(&server->publisher, &error))
         return fail(error.text, report);
     publisher_pause(&server->publisher);
     view_shut(&server->view);
