@@ -678,6 +678,7 @@ class Chaos:
     def server_upgrade(self):
         """Another program in the same process: its id stays, and no scrape may fail."""
         seen = len(self.server.process.lines)
+        self.server.write_conf()  # a reload may have left a broken one
         self.server.process.kill(signal.SIGUSR2)
         word = self.server.says(r"(info upgraded|error upgrade \w+)", seen)[1]
         if word != "info upgraded":

@@ -365,7 +365,7 @@ static int push(const struct options *options)
 
 static int print(const struct options *options)
 {
-    struct text out = {0};
+    SCOPED(text_free) struct text out = {0};
 
     for (uint64_t k = options->first > 0 ? options->first - 1 : 0;
          k < options->messages && !ferror(stdout);) {
@@ -375,8 +375,10 @@ static int print(const struct options *options)
         }
         if (out.failed)
             die(1, "out of memory");
-        if (out.length == 0)
+        if (out.length == 0) {
             (void)poll(NULL, 0, 5);
+            continue;
+        }
         (void)fwrite(out.at, 1, out.length, stdout);
         (void)fflush(stdout);
         text_clear(&out);
@@ -399,7 +401,7 @@ static void print_paths(const uint64_t paths[WORKLOAD_PATHS])
 static int expect(const struct options *options)
 {
     struct workload_totals totals = {0};
-    struct text scratch = {0};
+    SCOPED(text_free) struct text scratch = {0};
 
     while (totals.messages < options->messages)
         workload_tally((uint32_t)options->index, options->plain != 0, &totals, &scratch);
