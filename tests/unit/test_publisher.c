@@ -160,6 +160,16 @@ static void wait_for_errors(struct desk *desk, uint64_t count)
     }
 }
 
+static void wait_for_a_commit(struct desk *desk)
+{
+    int64_t end_ns = clock_steady_ns() + PATIENCE_MS * NS_PER_MS;
+
+    while (atomic_load(&desk->publisher.took.sum_ns) == 0) {
+        assert_true(clock_steady_ns() < end_ns);
+        (void)usleep(1000);
+    }
+}
+
 static size_t pending_cuts(struct desk *desk)
 {
     size_t count = 0;
@@ -197,10 +207,9 @@ static void test_commits_keep_their_distance(void **state)
 
     desk_start(desk);
     fd = dial_numbered(desk);
+    wait_for_a_commit(desk); /* the first comes at once: that the stream is in use */
     say(fd, "{\"m\":{\"add\":1}}\n");
-    assert_true(hears(fd, "{\"@ack\":1}", PATIENCE_MS)); /* the first comes at once */
-    say(fd, "{\"m\":{\"add\":1}}\n");
-    assert_false(hears(fd, "{\"@ack\":2}", 300));
+    assert_false(hears(fd, "@ack", 300));
     (void)close(fd);
     desk_free(desk);
 }
