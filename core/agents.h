@@ -54,6 +54,7 @@ struct stream {
     int64_t last_used_ns; /* steady */
     /* Of the processes that had it, the last one and the one before; 0: none that is known. */
     uint32_t instance, former_instance;
+    uint32_t turns; /* how often these two have taken turns */
     unsigned char id[16];
 };
 

@@ -15,6 +15,9 @@
 #define MAX_AGENT_NAME 255
 #define MAX_PING 256
 
+/* Two processes that take turns so often both live. */
+#define TURNS_OF_TWO 8
+
 /* What a hello says. */
 struct hello {
     const char *agent;
@@ -172,9 +175,9 @@ static uint64_t safe_number(const struct agents *agents, const struct stream *st
 }
 
 /*
- * A process that ended never comes back: if the one before the last says hello, both live, with one
- * spool or a copy of it. What they send under one number may be the same bytes, which no chain
- * tells.
+ * A process that ended never comes back, but for a hello of its that was late on its way. If the
+ * one before the last says hello again and again, both live, with one spool or a copy of it. What
+ * they send under one number may be the same bytes, which no chain tells.
  */
 static void note_instance(const struct connection *connection,
                           const struct connection_context *context, struct stream *stream,
@@ -182,16 +185,16 @@ static void note_instance(const struct connection *connection,
 {
     if (instance == 0 || instance == stream->instance)
         return;
-    if (instance == stream->former_instance) {
-        (void)atomic_fetch_add_explicit(&stream->agent->forks, 1, memory_order_relaxed);
-        log_warning(context->ingest->log,
-                    "two processes send one stream (was a machine, or its spool, copied? begin a "
-                    "new spool on one of them)",
-                    log_text("agent", stream->agent->name),
-                    log_text("address", connection->address));
-    }
+    stream->turns = instance == stream->former_instance ? stream->turns + 1 : 0;
     stream->former_instance = stream->instance;
     stream->instance = instance;
+    if (stream->turns != TURNS_OF_TWO)
+        return;
+    (void)atomic_fetch_add_explicit(&stream->agent->forks, 1, memory_order_relaxed);
+    log_warning(context->ingest->log,
+                "two processes send one stream (was a machine, or its spool, copied? begin a "
+                "new spool on one of them)",
+                log_text("agent", stream->agent->name), log_text("address", connection->address));
 }
 
 static bool take_stream(struct connection *connection, struct connection_context *context,
