@@ -139,24 +139,11 @@ static bool try_all(struct server *server, int asker, int *code, struct text *re
     return fail(&error, report);
 }
 
-/* The report, a line of the log for each of its own. */
-static void log_report(const struct server *server, const struct text *report)
-{
-    for (size_t at = 0; at < report->length;) {
-        const char *line = report->at + at, *end = memchr(line, '\n', report->length - at);
-        size_t length = end != NULL ? (size_t)(end - line) : report->length - at;
-
-        log_error(server->log, "upgrade refused, the running program stays",
-                  log_bytes("reason", line, length));
-        at += length + 1;
-    }
-}
-
 void server_upgrade(struct server *server, int asker, int *code, struct text *report)
 {
     *code = EXIT_FAILURE;
     (void)pthread_mutex_lock(&server->reloader.reloading);
     (void)try_all(server, asker, code, report);
-    log_report(server, report);
+    server_log_report(server, "upgrade refused, the running program stays", report);
     (void)pthread_mutex_unlock(&server->reloader.reloading);
 }

@@ -147,15 +147,13 @@ static void log_plan(const struct server *server, const struct plan *plan, int64
              log_number("paused_us", paused_ns / 1000));
 }
 
-/* The report, a line of the log for each of its own. */
-static void log_report(const struct server *server, const struct text *report)
+void server_log_report(const struct server *server, const char *what, const struct text *report)
 {
     for (size_t at = 0; at < report->length;) {
         const char *line = report->at + at, *end = memchr(line, '\n', report->length - at);
         size_t length = end != NULL ? (size_t)(end - line) : report->length - at;
 
-        log_error(server->log, "reload failed, the running conf stays",
-                  log_bytes("reason", line, length));
+        log_error(server->log, what, log_bytes("reason", line, length));
         at += length + 1;
     }
 }
@@ -173,7 +171,7 @@ static void note(struct server *server, bool fine, const struct plan *plan, int6
         log_plan(server, plan, paused_ns);
     } else {
         (void)atomic_fetch_add(&reloads->failed, 1);
-        log_report(server, report);
+        server_log_report(server, "reload failed, the running conf stays", report);
     }
 }
 

@@ -54,3 +54,6 @@ bool server_reload(struct server *server, struct plan *plan, struct text *report
  * nothing.
  */
 bool server_plan(struct server *server, const char *path, struct plan *plan, struct text *report);
+
+/* Logs what has failed with a report's reasons, a line for each. */
+void server_log_report(const struct server *server, const char *what, const struct text *report);
