@@ -561,15 +561,8 @@ static bool take_layout(void *context, struct record_key key, const MDB_val *val
                         struct rasad_error *error)
 {
     struct store *store = context;
-    struct record_layout layout;
-    uint32_t id;
 
-    if (key.size != sizeof id)
-        return rasad_fail(error, "a layout has a key of %zu bytes", key.size);
-    memcpy(&id, key.at, sizeof id);
-    if (!record_read_layout(key, value->mv_data, value->mv_size, &layout, error))
-        return false;
-    return layouts_add(&store->layouts, id, &layout) != NULL || rasad_fail_memory(error);
+    return layouts_read(&store->layouts, key, value, error) != NULL;
 }
 
 bool store_read_layouts(struct store *store, struct rasad_error *error)

@@ -58,17 +58,10 @@ static bool add_layout(void *context, struct record_key key, const MDB_val *valu
                        struct rasad_error *error)
 {
     struct dumping *dumping = context;
-    struct record_layout layout;
-    uint32_t id;
+    const struct layout *layout = layouts_read(&dumping->layouts, key, value, error);
 
-    if (key.size != sizeof id)
-        return rasad_fail(error, "a layout has a key of %zu bytes", key.size);
-    memcpy(&id, key.at, sizeof id);
-    if (!record_read_layout(key, value->mv_data, value->mv_size, &layout, error))
-        return false;
-    if (layouts_add(&dumping->layouts, id, &layout) == NULL)
-        return rasad_fail_memory(error);
-    return backup_add_layout(&dumping->out, id, &layout, error) && end_line(dumping, error);
+    return layout != NULL && backup_add_layout(&dumping->out, layout->id, &layout->record, error) &&
+           end_line(dumping, error);
 }
 
 static bool add_series(void *context, struct record_key key, const MDB_val *value,

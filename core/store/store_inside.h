@@ -88,6 +88,10 @@ bool store_walk(const struct store *store, MDB_txn *txn, MDB_dbi table, store_ta
 /* Copies a layout in; NULL without memory. An id of 0 is a new one's. */
 struct layout *layouts_add(struct layouts *layouts, uint32_t id,
                            const struct record_layout *record);
+/* Reads a record of the table of layouts and copies it in; NULL, with the error, if it is none. */
+struct layout *layouts_read(struct layouts *layouts, struct record_key key, const MDB_val *value,
+                            struct rasad_error *error);
+
 void layout_free(struct layout *layout);
 void layouts_free(struct layouts *layouts);
 

@@ -61,6 +61,26 @@ struct layout *layouts_add(struct layouts *layouts, uint32_t id, const struct re
     return TAKE(layout);
 }
 
+struct layout *layouts_read(struct layouts *layouts, struct record_key key, const MDB_val *value,
+                            struct rasad_error *error)
+{
+    struct record_layout record;
+    struct layout *layout;
+    uint32_t id;
+
+    if (key.size != sizeof id) {
+        (void)rasad_fail(error, "a layout has a key of %zu bytes", key.size);
+        return NULL;
+    }
+    memcpy(&id, key.at, sizeof id);
+    if (!record_read_layout(key, value->mv_data, value->mv_size, &record, error))
+        return NULL;
+    layout = layouts_add(layouts, id, &record);
+    if (layout == NULL)
+        (void)rasad_fail_memory(error);
+    return layout;
+}
+
 static int compare_id(const void *key, const void *element)
 {
     const uint32_t *id = key;
