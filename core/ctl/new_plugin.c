@@ -154,7 +154,7 @@ static bool write_folder(const struct kit *kit, const char *which, struct rasad_
     if (!install_path(relative, path, error))
         return false;
     if ((templates = opendir(path)) == NULL)
-        return rasad_fail(error, "%s: %s (is the installation complete?)", path, strerror(errno));
+        return rasad_fail(error, "%s: %s (is rasad-dev installed?)", path, strerror(errno));
     while ((entry = readdir(templates)) != NULL) {
         if (entry->d_name[0] != '.' && !write_one(kit, dirfd(templates), entry->d_name, error))
             return false;

@@ -167,7 +167,7 @@ def test_a_lone_program_says_that_its_templates_are_missing(tmp_path):
     lone = shutil.copy(program("rasadctl"), tmp_path / "bin")
     done = subprocess.run([lone, "new-plugin", "peak"], cwd=tmp_path, timeout=20, capture_output=True,
                           text=True, check=False)
-    assert done.returncode == 1 and "is the installation complete?" in done.stderr
+    assert done.returncode == 1 and "is rasad-dev installed?" in done.stderr
     assert not (tmp_path / "peak").exists()
 
 
