@@ -100,7 +100,7 @@ check_reproducible() {
     (
         umask 002
         TZ=Pacific/Kiritimati HOME="$scratch/home" LC_ALL=C.UTF-8 \
-            BUILD_FOLDER="$scratch/elsewhere/of a rather longer name" \
+            BUILD_FOLDER="$scratch/elsewhere/of-a-rather-longer-name" \
             DEB_BUILD_OPTIONS="nocheck ${DEB_BUILD_OPTIONS:-}" "$here/build-deb.sh" "$again" -F
     ) >"$scratch/log" 2>&1 || {
         cat "$scratch/log"
