@@ -16,19 +16,34 @@
 
 static const struct rasad_option rows[] = {
     RASAD_OPTION_TEXTS(struct agent_conf, server, .preset = "",
-                       .help = "Servers in order of preference: \"HOST:PORT\""),
+                       .help =
+                           "The servers in order of preference, \"HOST:PORT\"; the port is 5050 "
+                           "if left out, and an IPv6 address is written [::1]:5050. Default: "
+                           "none, so that -s is needed"),
     RASAD_OPTION_TEXT(struct agent_conf, name, .preset = "",
-                      .help = "The name that series carry; empty: the host's name"),
+                      .help = "The name that this agent's series carry: 1 to 255 bytes of UTF-8 "
+                              "without control characters. Default: \"\", the host's name"),
     RASAD_OPTION_TEXTS(struct agent_conf, collectors_path, .preset = "",
-                       .help = "Folders with collectors of your own"),
+                       .help = "Folders with collectors of your own, searched before Rasad's. "
+                               "Default: none"),
     RASAD_OPTION_TEXT(struct agent_conf, spool, .preset = "",
-                      .help = "The spool's folder; empty: messages are kept in memory only"),
+                      .help = "The folder where the spool lies; \"\" keeps messages in memory, so "
+                              "that they end with the agent. Default: see SPOOL in rasad-agent(8)"),
     RASAD_OPTION_TEXT(struct agent_conf, spool_max, .preset = "64MiB",
-                      .help = "How large the spool may grow: bytes, KiB, MiB or GiB"),
+                      .help =
+                          "How large the spool may grow, 64KiB to 16GiB; in memory, 8MiB unless "
+                          "this says otherwise. A message may be a quarter of that"),
     RASAD_OPTION_TEXT(struct agent_conf, spool_full, .preset = "",
-                      .help = "What happens when it is full: \"block\" or \"drop-oldest\""),
+                      .help =
+                          "What happens when the spool is full: \"block\" takes nothing more, "
+                          "\"drop-oldest\" drops the oldest messages that no server was sent, "
+                          "which the server counts in rasad_agent_dropped_total. Default: "
+                          "\"drop-oldest\"; with --stdin, which then reads no further, \"block\""),
     RASAD_OPTION_TEXT(struct agent_conf, spool_sync, .preset = "disk",
-                      .help = "When a message is taken: \"disk\", \"os\" or \"memory\""),
+                      .help =
+                          "When a message is taken: \"disk\", once it is synced to the disk, so "
+                          "that no power cut loses it; \"os\", once it is written, so that no "
+                          "kill of the agent does; \"memory\", at once, without a spool on disk"),
 };
 
 /* The preset of the interval is each collector's own; that one here only shows how to write it. */
@@ -36,7 +51,7 @@ static const struct rasad_option collector_rows[] = {
     RASAD_OPTION_BOOL(struct agent_conf_collector, enabled, .preset = "true",
                       .help = "Whether the collector runs"),
     RASAD_OPTION_DURATION(struct agent_conf_collector, interval, .preset = "1s", .min = "10ms",
-                          .max = "1d", .help = "How often it collects"),
+                          .max = "1d", .help = "How often the collector is called"),
 };
 
 #define COUNT(table) (sizeof(table) / sizeof *(table))
@@ -48,7 +63,7 @@ static const struct conf_section sections[] = {
      .option_count = COUNT(collector_rows)},
 };
 
-static const struct conf_section schema = {
+const struct conf_section agent_conf_schema = {
     .options = rows,
     .option_count = COUNT(rows),
     .sections = sections,
@@ -156,7 +171,7 @@ bool agent_conf_read(const char *path, struct agent_conf **out, struct text *rep
     SCOPED(agent_conf_free_at) struct agent_conf *conf = calloc(1, sizeof *conf);
 
     conf_scan(path, &tree);
-    conf_check(&tree, &schema);
+    conf_check(&tree, &agent_conf_schema);
     check_values(&tree);
     check_spool(&tree);
     if (conf != NULL && conf_tree_ok(&tree) && fill(&tree, conf)) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * agent_conf: agent.conf as values. Reading it finds every error, not just the first.
- * Threads: read from one thread (libconfuse has state of its own); constant afterwards.
+ * agent_conf: agent.conf as values (rasad-agent.conf(5)). Reading it finds every error, not just
+ * the first. Threads: read from one thread (libconfuse has state of its own); constant afterwards.
  * Memory: all strings and lists are owned by the conf.
  */
 #include <rasad/plugin.h>
@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/conf_schema.h"
 #include "base/text.h"
 
 /* One `collector` section. */
@@ -34,6 +35,9 @@ struct agent_conf {
     struct agent_conf_collector *collectors; /* in file order, one a name */
     size_t collector_count;
 };
+
+/* What it may hold. The preset of a collector's interval is an example: each has its own. */
+extern const struct conf_section agent_conf_schema;
 
 /*
  * Reads the file and what it includes. On false `*out` is untouched and `report` holds one line for

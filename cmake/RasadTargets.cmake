@@ -129,11 +129,38 @@ endfunction()
 # rasad_plugin(gauge): plugins/gauge.c becomes gauge.so.
 function(rasad_plugin name)
     rasad_module(plugin_${name} ${name}.c "${RASAD_PLUGIN_DIR}" ${name})
+    set_property(GLOBAL APPEND PROPERTY RASAD_PLUGINS ${name})
 endfunction()
 
 # rasad_collector(cpu): agent/collectors/cpu.c becomes cpu.so.
 function(rasad_collector name)
     rasad_module(collector_${name} ${name}.c "${RASAD_COLLECTOR_DIR}" ${name})
+    set_property(GLOBAL APPEND PROPERTY RASAD_COLLECTORS ${name})
+endfunction()
+
+# rasad_manual(rasadd 8): the page rasadd.8, with our version in it, built and installed.
+function(rasad_manual name section)
+    set(folder "${CMAKE_INSTALL_MANDIR}/man${section}")
+    configure_file("${name}.${section}" "${CMAKE_BINARY_DIR}/${folder}/${name}.${section}" @ONLY)
+    install(FILES "${CMAKE_BINARY_DIR}/${folder}/${name}.${section}" DESTINATION "${folder}")
+endfunction()
+
+# rasad_manual_of_tables(rasad.conf 5 rasad-conf-page TARGETS target... WORDS word...): the same of a
+# page that a program of the build makes of a template, and of what these targets contain.
+function(rasad_manual_of_tables name section program)
+    cmake_parse_arguments(PARSE_ARGV 3 of "" "" "TARGETS;WORDS")
+    set(folder "${CMAKE_INSTALL_MANDIR}/man${section}")
+    set(page "${CMAKE_BINARY_DIR}/${folder}/${name}.${section}")
+    set(template "${CMAKE_CURRENT_BINARY_DIR}/${name}.${section}.in")
+    configure_file("${name}.${section}.in" "${template}" @ONLY)
+    file(MAKE_DIRECTORY "${CMAKE_BINARY_DIR}/${folder}")
+    add_custom_command(
+        OUTPUT "${page}"
+        COMMAND ${program} "${template}" "${page}" ${of_WORDS}
+        DEPENDS ${program} "${template}" ${of_TARGETS}
+        VERBATIM)
+    add_custom_target(${program}-made ALL DEPENDS "${page}")
+    install(FILES "${page}" DESTINATION "${folder}")
 endfunction()
 
 # rasad_unit_test(gate library...): tests/unit/test_gate.c, as ctest unit.gate.

@@ -26,7 +26,8 @@ struct config {
 static const struct rasad_option options[] = {
     RASAD_OPTION_INTEGER(struct config, precision, .flags = RASAD_OPTION_RESTARTS, .preset = "12",
                          .min = "4", .max = "16",
-                         .help = "2^precision bytes a series, error 1.04 / sqrt(2^precision)"),
+                         .help = "How exact it is: 2^precision bytes a series, and a standard "
+                                 "error of 1.04 / sqrt(2^precision)"),
 };
 
 static size_t distinct_state_size(const void *config)

@@ -20,7 +20,7 @@ struct config {
 static const struct rasad_option options[] = {
     RASAD_OPTION_NUMBERS(struct config, buckets, .flags = RASAD_OPTION_RESTARTS,
                          .preset = "0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10",
-                         .help = "The upper bounds of the buckets, smallest first"),
+                         .help = "The upper bounds of the buckets, inclusive, smallest first"),
 };
 
 struct state {

@@ -43,10 +43,13 @@ static const struct rasad_option options[] = {
     RASAD_OPTION_NUMBERS(struct config, quantiles, .preset = "0.5, 0.9, 0.99", .min = "0",
                          .max = "1", .help = "The quantiles to show, smallest first"),
     RASAD_OPTION_DURATION(struct config, window, .flags = RASAD_OPTION_RESTARTS, .preset = "10m",
-                          .min = "1s", .help = "How far back the quantiles look"),
+                          .min = "1s",
+                          .help = "How far back the quantiles look, less up to an eighth of it"),
     RASAD_OPTION_NUMBER(struct config, error, .flags = RASAD_OPTION_RESTARTS, .preset = "0.01",
                         .min = "0.001", .max = "0.25",
-                        .help = "How far off a quantile may be, relative to its value"),
+                        .help =
+                            "How far off a quantile may be, relative to its value; a series takes "
+                            "32 KiB at 0.01, and otherwise in proportion to 1 / error"),
 };
 
 struct slice {

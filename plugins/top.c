@@ -40,7 +40,8 @@ static const struct rasad_option options[] = {
     RASAD_OPTION_INTEGER(struct config, k, .preset = "10", .min = "1", .max = "64",
                          .help = "How many texts to show"),
     RASAD_OPTION_TEXT(struct config, label, .preset = "value",
-                      .help = "The label that holds the text"),
+                      .help = "The label that holds the text; the metric's own labels must not "
+                              "have it"),
 };
 
 struct slot {

@@ -43,27 +43,34 @@ struct main_rows {
 static const struct rasad_option main_rows[] = {
     /* first: plugins must be found before the rest is known to be right */
     RASAD_OPTION_TEXTS(struct main_rows, plugin_path, .preset = "",
-                       .help = "folders with plugins; the first that has NAME.so wins"),
+                       .help = "Folders with plugins; the first that has NAME.so wins. "
+                               "Default: " LOCAL_PLUGINS ", then the folder of Rasad's own"),
     RASAD_OPTION_TEXT(struct main_rows, state_dir, .preset = "",
-                      .help = "where state is kept; \"\": in memory only"),
+                      .help = "The folder where state is kept, on a local disk, so that counts "
+                              "survive restarts, kills and power cuts; \"\", as by default, keeps "
+                              "it in memory only"),
     RASAD_OPTION_TEXT(struct main_rows, admin_socket, .preset = DEFAULT_SOCKET,
-                      .help = "where rasadctl asks; \"\": nowhere"),
+                      .help = "The unix socket where rasadctl asks; \"\" for nowhere"),
     RASAD_OPTION_TEXT(struct main_rows, agent_label, .preset = "agent",
-                      .help = "the label that tells senders apart; \"\" merges them"),
+                      .help = "The label that tells senders apart; \"\" merges them all"),
     RASAD_OPTION_INTEGER(struct main_rows, threads, .preset = "0", .min = "0", .max = "64",
-                         .help = "threads that take messages; 0: one a core"),
+                         .help = "Threads that take messages; 0 for one a core"),
     RASAD_OPTION_TEXT(struct main_rows, max_message, .preset = "1MiB",
-                      .help = "the longest message, in bytes, KiB or MiB"),
+                      .help = "The longest message that is taken, 1KiB to 64MiB"),
     RASAD_OPTION_DURATION(struct main_rows, stale_after, .preset = "5m", .min = "never",
-                          .help = "gauges of an agent gone so long are hidden"),
+                          .help = "Gauges of an agent that has been gone so long are hidden until "
+                                  "it is back"),
     RASAD_OPTION_DURATION(struct main_rows, anonymous_expire, .preset = "1h", .min = "never",
-                          .help = "an unnamed sender's series are dropped so long after its end"),
+                          .help = "The series of a sender without a name are dropped so long after "
+                                  "its connection has ended"),
     RASAD_OPTION_DURATION(struct main_rows, agent_ttl, .preset = "30d", .min = "1s",
-                          .help = "a stream not heard of so long is forgotten"),
+                          .help = "A named agent's stream that nothing was heard of for so long is "
+                                  "forgotten, with the number that it had reached"),
     RASAD_OPTION_DURATION(struct main_rows, commit_interval, .preset = "20ms", .min = "1ms",
-                          .max = "5s", .help = "the least time between two commits to the disk"),
+                          .max = "5s", .help = "The least time between two commits to the disk"),
     RASAD_OPTION_DURATION(struct main_rows, state_keep, .preset = "7d", .min = "1s",
-                          .help = "states of a metric that is gone are kept so long"),
+                          .help = "States of a metric that has left the conf are kept so long, and "
+                                  "come back with it"),
 };
 
 struct listen_rows {
@@ -76,13 +83,15 @@ struct listen_rows {
 
 #define LISTEN_ROWS(default_port)                                                                  \
     RASAD_OPTION_TEXT(struct listen_rows, address, .preset = "127.0.0.1",                          \
-                      .help = "a host, or unix:PATH"),                                             \
+                      .help = "A host's name or address, or unix:PATH. Nobody is asked for a "     \
+                              "password, so mind who can reach it"),                               \
         RASAD_OPTION_INTEGER(struct listen_rows, port, .preset = (default_port), .min = "0",       \
-                             .max = "65535", .help = "0: a free one"),                             \
-        RASAD_OPTION_TEXT(struct listen_rows, tls_cert, .preset = "", .help = "not there yet"),    \
-        RASAD_OPTION_TEXT(struct listen_rows, tls_key, .preset = "", .help = "not there yet"),     \
+                             .max = "65535",                                                       \
+                             .help = "The TCP port; 0 takes a free one, which the log tells"),     \
+        RASAD_OPTION_TEXT(struct listen_rows, tls_cert, .preset = "", .help = "Not there yet"),    \
+        RASAD_OPTION_TEXT(struct listen_rows, tls_key, .preset = "", .help = "Not there yet"),     \
         RASAD_OPTION_TEXT(struct listen_rows, tls_client_ca, .preset = "",                         \
-                          .help = "not there yet")
+                          .help = "Not there yet")
 
 static const struct rasad_option listen_rows[] = {LISTEN_ROWS("5050")};
 static const struct rasad_option http_rows[] = {LISTEN_ROWS("8000")};
@@ -103,23 +112,30 @@ struct metric_rows {
 };
 
 static const struct rasad_option metric_rows[] = {
-    RASAD_OPTION_TEXT(struct metric_rows, plugin, .help = "what aggregates the samples"),
+    RASAD_OPTION_TEXT(struct metric_rows, plugin,
+                      .help = "The plugin that aggregates the samples: NAME of NAME.so"),
     RASAD_OPTION_TEXT(struct metric_rows, name, .preset = "",
-                      .help = "of the family; default: the key, made legal"),
+                      .help = "The name of the family that is shown. Default: the key, made legal. "
+                              "With a name, all that a glob matches goes into one family"),
     RASAD_OPTION_TEXT(struct metric_rows, help, .preset = "",
-                      .help = "of the family; default: the plugin's"),
+                      .help = "What the family is, for whoever looks at it. Default: the plugin's"),
     RASAD_OPTION_TEXTS(struct metric_rows, labels, .preset = "",
-                       .help = "label names that messages may set"),
+                       .help = "The names of the labels that messages may set; a sample with "
+                               "another one is refused. Default: none"),
     RASAD_OPTION_DURATION(struct metric_rows, expire, .preset = "never", .min = "never",
-                          .help = "a series not updated so long is dropped"),
+                          .help = "A series that was not updated for so long is dropped"),
     RASAD_OPTION_INTEGER(struct metric_rows, max_series, .preset = "100000", .min = "1",
-                         .max = "1000000000", .help = "samples beyond go into one series"),
+                         .max = "1000000000",
+                         .help = "How many series a family may have; samples beyond them go into "
+                                 "one with the label overflow=\"true\""),
     RASAD_OPTION_INTEGER(struct metric_rows, max_families, .preset = "1000", .min = "1",
-                         .max = "1000000", .help = "families that a glob may make"),
+                         .max = "1000000", .help = "How many families a glob may make"),
     RASAD_OPTION_BOOL(struct metric_rows, isolate, .preset = "false",
-                      .help = "whether its plugin runs in a process of its own"),
+                      .help = "Whether the plugin runs in a sandboxed process of its own, so that "
+                              "its crash harms nothing else"),
     RASAD_OPTION_DURATION(struct metric_rows, isolate_timeout, .preset = "250ms", .min = "1ms",
-                          .max = "1m", .help = "how long that may take for a batch"),
+                          .max = "1m",
+                          .help = "How long that process may take for a batch before it is killed"),
 };
 
 static const struct conf_section sections[] = {
@@ -133,6 +149,23 @@ static const struct conf_section schema = {
     .option_count = COUNT(main_rows),
     .sections = sections,
     .section_count = COUNT(sections),
+};
+
+/* The same as the manual has it. */
+static const struct conf_section shown_sections[] = {
+    {.name = "listen", .options = listen_rows, .option_count = LISTEN_ROWS_SHOWN},
+    {.name = "http", .options = http_rows, .option_count = LISTEN_ROWS_SHOWN},
+    {.name = "metric",
+     .is_titled = true,
+     .options = metric_rows,
+     .option_count = COUNT(metric_rows)},
+};
+
+const struct conf_section conf_manual = {
+    .options = main_rows,
+    .option_count = COUNT(main_rows),
+    .sections = shown_sections,
+    .section_count = COUNT(shown_sections),
 };
 
 /* What conf_read() works on. */

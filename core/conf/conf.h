@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * conf: rasad.conf as values (rasadd(8)). Reading it finds every error, not just the first.
+ * conf: rasad.conf as values (rasad.conf(5)). Reading it finds every error, not just the first.
  * Threads: read from one thread (libconfuse has state of its own); constant afterwards.
  * Memory: all strings, lists and plugin configs are owned by the conf; the plugins by its shelf.
  */
@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "aggregate.h"
+#include "base/conf_schema.h"
 #include "base/error.h"
 #include "base/text.h"
 #include "plugin.h"
@@ -84,6 +85,10 @@ void conf_place_of(const struct conf *conf, const char *option, char place[CONF_
 
 /* The effective conf with defaults, itself a valid conf (rasadd -T). */
 void conf_print(const struct conf *conf, struct text *out);
+
+/* What a conf may hold, for rasad.conf(5): without the options of plugins and those that are known
+ * by name only. */
+extern const struct conf_section conf_manual;
 
 /* Frees it, and unloads the plugins that no other conf has. NULL is fine. */
 void conf_free(struct conf *conf);

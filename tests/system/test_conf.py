@@ -136,22 +136,3 @@ def test_a_right_conf_is_one_line_and_its_effective_form_is_right_too(tmp_path):
 def test_the_shipped_conf_is_right():
     result = check(BUILD / "etc" / "rasad" / "rasad.conf")
     assert result.returncode == 0, result.stderr
-
-
-def test_the_manual_has_every_option(tmp_path):
-    """And its default, where it is a number or a text that is the same everywhere."""
-    manual = (ROOT / "docs" / "man" / "rasadd.8").read_text()
-    manual = manual[manual.index(".SH CONFIGURATION"):manual.index(".SH RELOADING")]
-    entries = dict(re.findall(r'^\.TP\n\.BR (\w+) " = [^\n]*\n(.*?)(?=^\.TP|^\.S|\Z)', manual,
-                              re.M | re.S))
-    path = tmp_path / "rasad.conf"
-    path.write_text('metric "a" { plugin = "gauge" }')
-    options = re.findall(r"^ *(\w+) = (.*) # ", check(path, "-T").stdout, re.M)
-    assert {"threads", "port", "plugin", "isolate_timeout"} <= {name for name, _ in options}
-    assert {name for name, _ in options} == set(entries)
-    for name, value in options:
-        if name in ("plugin_path", "plugin", "name", "help", "labels"):
-            continue
-        default = entries[name].partition("Default:")[2]
-        value = value if value == '""' else value.strip('"')
-        assert re.search(rf"(?<!\w){re.escape(value)}(?!\w)", default), name

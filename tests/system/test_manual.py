@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The manual and bash's completion say what the programs say, no less and no more."""
+
+import os
+import re
+import subprocess
+
+import pytest
+
+from harness import BUILD, ROOT, program
+
+MANUAL = BUILD / "share" / "man"
+PAGES = {path.name: path for path in sorted(MANUAL.glob("man*/*"))}
+
+
+def page(name):
+    """The page's source, with dashes and quotes as they are typed, and without fonts."""
+    text = PAGES[name].read_text().replace("\\-", "-").replace("\\(dq", '"')
+    return re.sub(r"\\f[A-Z]", "", text)
+
+
+def section_of(name, title):
+    return re.search(rf'^\.SH "?{re.escape(title)}"?\n(.*?)(?=^\.SH|\Z)', page(name), re.M | re.S)[1]
+
+
+# ---- The pages ----------------------------------------------------------------------------------
+
+def test_no_page_is_missing():
+    assert set(PAGES) == {"rasadctl.1", "rasad-client.3", "rasad.conf.5", "rasad-agent.conf.5",
+                          "rasad-agent.8", "rasadd.8"}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_laid_out_without_a_warning(name):
+    """As lintian has it."""
+    environment = dict(os.environ, LC_ALL="C.UTF-8", MANROFFSEQ="", MANWIDTH="80")
+    done = subprocess.run(["man", "--warnings", "-E", "UTF-8", "-l", "-Tutf8", "-Z", PAGES[name]],
+                          env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                          text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_can_be_found_and_leads_on(name):
+    """apropos(1) finds it by its own name, and what it refers to of ours is there."""
+    said = subprocess.run(["lexgrog", PAGES[name]], capture_output=True, text=True)
+    names = re.findall(r': "(\S+) - ', said.stdout)
+    assert said.returncode == 0, said.stdout
+    assert name.rpartition(".")[0] in names or name == "rasad-client.3"
+    links = {f"{of}.{number}" for of, number in re.findall(r"^\.BR (\S+) \((\d)\)", page(name), re.M)}
+    assert {link for link in links if link.startswith("rasad")} <= set(PAGES) - {name}
+    assert re.search(r"^\.BR ", section_of(name, "SEE ALSO"), re.M)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_of_this_version_and_of_no_day(name):
+    version = subprocess.run([program("rasadd"), "-V"], capture_output=True, text=True).stdout.split()[1]
+    title, number = name.upper().rsplit(".", 1)
+    assert f'.TH {title} {number} "" "Rasad {version}" ' in page(name)
+
+
+# ---- Options of the confs -----------------------------------------------------------------------
+
+def entries(text):
+    """The options that have an entry, each with what it says."""
+    return re.findall(r'^\.TP\n\.BR (\w+) " = [^\n]*"\n(.*?)(?=^\.TP|^\.S|\Z)', text, re.M | re.S)
+
+
+def check_entries(found):
+    assert found
+    for name, said in found:
+        assert len(said) > 20 and re.search("[Dd]efault|must be there", said), name
+
+
+def effective(tmp_path):
+    """`rasadd -T` of a conf with each of the plugins that were built: sections as lists of options."""
+    plugins = sorted(path.stem for path in (BUILD / "lib/rasad/plugins").glob("*.so"))
+    assert len(plugins) >= 8
+    conf = tmp_path / "rasad.conf"
+    conf.write_text("".join(f'metric "{name}" {{ plugin = "{name}" {needed} }}\n' for name in plugins
+                            for needed in ['letters = "a"' if name == "letter_counter" else ""]))
+    shown = subprocess.run([program("rasadd"), "-T", "-c", conf], capture_output=True, text=True,
+                           check=True).stdout
+    sections = {"": []}
+    at = ""
+    for line in shown.splitlines():
+        if opened := re.match(r'(?:metric )?"?(\w+)"? \{', line):
+            at = opened[1]
+            sections[at] = []
+        elif line == "}":
+            at = ""
+        else:
+            sections[at].append(tuple(re.match(r" *(\w+) = (.*) # ", line).groups()))
+    return plugins, sections
+
+
+def test_rasad_conf_has_every_option_and_its_default(tmp_path):
+    plugins, sections = effective(tmp_path)
+    common = entries(section_of("rasad.conf.5", 'SECTIONS metric "KEY"'))
+    parts = {"": entries(section_of("rasad.conf.5", "THE SERVER")),
+             "listen": entries(section_of("rasad.conf.5", "SECTION listen")),
+             "http": entries(section_of("rasad.conf.5", "SECTION http"))}
+    told = re.split(r'^\.SS "plugin = "(\w+)""\n', section_of("rasad.conf.5", "PLUGINS"), flags=re.M)
+    assert sorted(told[1::2]) == plugins
+    for plugin, text in zip(told[1::2], told[2::2]):
+        assert text.startswith(("The ", "How ", "Count"))
+        parts[plugin] = common + entries(text)
+    assert set(parts) == set(sections)
+    for at, options in sections.items():
+        check_entries(parts[at])
+        assert [name for name, _ in options] == [name for name, _ in parts[at]], at
+        for (name, value), (_, said) in zip(options, parts[at]):
+            default = re.search(r"^Default: (.*)\.$", said, re.M)
+            if default and name not in ("plugin_path", "name", "help", "labels"):
+                assert default[1].split() == value.split(), name
+
+
+def test_rasad_conf_tells_what_needs_a_restart():
+    plan = (ROOT / "core" / "reload" / "plan.c").read_text().partition("One section")[0]
+    told = section_of("rasad.conf.5", "RELOADING").partition("a restart of the server is needed")[2]
+    assert re.findall(r"^\.BR (\w+)", told, re.M) == re.findall(r'\{"(\w+)", [^}]*to->', plan)
+
+
+def rows_of(of):
+    source = (ROOT / "agent" / "agent_conf.c").read_text()
+    return re.findall(rf"RASAD_OPTION_[A-Z]+\(struct {of}, (\w+),", source)
+
+
+def test_the_conf_of_the_agent_has_every_option_and_collector():
+    parts = {"agent_conf": "OPTIONS", "agent_conf_collector": 'SECTIONS collector "NAME"'}
+    for of, title in parts.items():
+        found = entries(section_of("rasad-agent.conf.5", title))
+        check_entries(found)
+        assert rows_of(of) == [name for name, _ in found]
+    collectors = sorted(path.stem for path in (BUILD / "lib/rasad/collectors").glob("*.so"))
+    told = section_of("rasad-agent.conf.5", "COLLECTORS")
+    assert re.findall(r"(?<!\.RS\n)^\.TP\n\.B (\w+)$", told, re.M) == collectors
