@@ -40,7 +40,7 @@ enum pump_result {
 struct pump_found {
     const char *bytes; /* of a message */
     size_t length;
-    const char *reason; /* of a refusal: a word of rasadd(8)'s list, or "protocol" */
+    const char *reason; /* of a refusal: of rasad-protocol(7)'s, or "protocol" */
 };
 
 struct pump pump_make(void);

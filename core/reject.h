@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * reject: why a sample or a message was refused: the stable words of the contract (rasadd(8)),
- * the same in rasad_rejected_total{reason}, the log and the manual.
+ * reject: why a sample or a message was refused: the stable words of the contract
+ * (rasad-protocol(7)), the same in rasad_rejected_total{reason}, the log and the manual.
  */
 
 enum reject {

@@ -27,7 +27,7 @@ def section_of(name, title):
 
 def test_no_page_is_missing():
     assert set(PAGES) == {"rasadctl.1", "rasad-client.3", "rasad.conf.5", "rasad-agent.conf.5",
-                          "rasad-agent.8", "rasadd.8"}
+                          "rasad-plugin.7", "rasad-protocol.7", "rasad-agent.8", "rasadd.8"}
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -135,3 +135,73 @@ def test_the_conf_of_the_agent_has_every_option_and_collector():
     collectors = sorted(path.stem for path in (BUILD / "lib/rasad/collectors").glob("*.so"))
     told = section_of("rasad-agent.conf.5", "COLLECTORS")
     assert re.findall(r"(?<!\.RS\n)^\.TP\n\.B (\w+)$", told, re.M) == collectors
+
+
+# ---- The protocol -------------------------------------------------------------------------------
+
+def source(*names):
+    return "".join((ROOT / name).read_text() for name in names)
+
+
+def test_the_protocol_has_every_object():
+    """Those that the programs know, those of protocol.md, and no others."""
+    known = set(re.findall(r'"(?:\{\\")?(@[a-z]+)', source("core/protocol.c", "agent/reply.c", "agent/link.c")))
+    assert len(known) >= 7
+    told = set(re.findall(r"^\.BI? \{\"(@[a-z]+)", section_of("rasad-protocol.7", "OBJECTS"), re.M))
+    in_docs = set(re.findall(r"[{`\"](@[a-z]+)", source("docs/protocol.md")))
+    assert told == known == in_docs
+
+
+def test_the_protocol_has_every_member_reason_and_state():
+    text = page("rasad-protocol.7")
+    entries_of = set(re.findall(r"^\.TP\n\.B (\w+)$", text, re.M))
+    protocol, message = source("core/protocol.c"), source("core/message.c")
+    members = set(re.findall(r'_get_ex\(\w+, "([a-z_]+)"', protocol)) - {"to"}  # told with @skip
+    members |= set(re.findall(r'strcmp\(name, "([a-z]+)"\)', message))
+    members |= set(re.findall(r'is\(name, "([a-z]+)"\)', source("agent/reply.c"))) - {"reason", "text"}
+    errors = set(re.findall(r'misuse\(connection, "(\w+)"', protocol))
+    reasons = set(re.findall(r'"([a-z0-9_]+)",', source("core/reject.h")))
+    states = {word.lower() for word in re.findall(r"^    LINK_([A-Z]+),", source("agent/link.h"), re.M)}
+    assert len(members) >= 11 and len(states) >= 6 and len(errors) >= 3 and len(reasons) >= 10
+    # An agent that looks addresses up is connecting to whoever looks from outside.
+    assert members | errors | reasons | states - {"resolving"} <= entries_of
+
+
+# ---- Plugins ------------------------------------------------------------------------------------
+
+def public_names():
+    """Of the header, without what it keeps to itself, and the members of its structs."""
+    header = re.sub(r"/\*.*?\*/", "", source("core/include/rasad/plugin.h"), flags=re.S)
+    names = set(re.findall(r"\b(?:rasad|RASAD)_[A-Za-z_]*\w", header))
+    names -= {"RASAD_HOST", "RASAD_TEXT_OF", "RASAD_TEXT_OF_"}
+    members = set(re.findall(r"^ +\d+ +\d+ +.*?(\w+)(?:\[\w*\])*(?:\)\(.*)?$",
+                             source("tests/abi/plugin-1.txt"), re.M))
+    return names, members
+
+
+def test_the_plugin_page_has_every_name():
+    names, members = public_names()
+    assert len(names) > 50 and {"rasad_fail", "RASAD_OPTIONS"} <= names
+    assert len(members) > 30 and {"span_count", "migrate", "text", "preset"} <= members
+    text = page("rasad-plugin.7")
+    text = text[:text.index(".SH EXAMPLES")]
+    words = set(re.findall(r"\w+", text))
+    assert names <= words and members <= words, (names | members) - words
+    assert {word for word in words if re.match("rasad_|RASAD_", word)} <= names
+
+
+def test_the_plugin_of_the_page_compiles(tmp_path):
+    example = re.search(r"^\.EX\n(.*?)^\.EE", section_of("rasad-plugin.7", "EXAMPLES"), re.M | re.S)[1]
+    file = tmp_path / "peak.c"
+    file.write_text(example.replace("\\e", "\\"))
+    subprocess.run(["cc", "-std=c17", "-Wall", "-Wextra", "-Wpedantic", "-Wno-unused-parameter", "-Werror",
+                    "-fPIC", "-shared", "-fvisibility=hidden", "-I", ROOT / "core" / "include",
+                    file, "-o", tmp_path / "peak.so", "-lm"], check=True)
+    subprocess.run([program("rasadctl"), "check", tmp_path / "peak.so"], check=True,
+                   stdout=subprocess.DEVNULL)
+
+
+def test_every_plugin_of_ours_is_told_of():
+    plugins = {path.stem for path in (BUILD / "lib/rasad/plugins").glob("*.so")}
+    told = section_of("rasad-plugin.7", "RASAD'S OWN PLUGINS")
+    assert set(re.findall(r"^\.TP\n\.B (\w+)$", told, re.M)) == plugins
