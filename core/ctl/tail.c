@@ -116,8 +116,8 @@ int tail_main(int argc, char *argv[])
 {
     static const struct arguments_rule rule = {
         .usage =
-            "usage: rasadctl tail [--agent NAME] [--key GLOB] [--rejected] [-n COUNT] [--json]\n"
-            "                     [-S SOCKET]\n"
+            "usage: rasadctl tail [--agent NAME] [--key GLOB] [--rejected] [-n|--count COUNT]\n"
+            "                     [--json] [-S SOCKET]\n"
             "Shows samples as they come, and what becomes of them: of one agent, of the keys that\n"
             "match, only those that are refused; COUNT of them, or until Ctrl+C.\n",
         .takes = TAKES_JSON | TAKES_AGENT | TAKES_KEY | TAKES_REJECTED | TAKES_COUNT,

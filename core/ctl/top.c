@@ -260,7 +260,7 @@ int top_main(int argc, char *argv[])
 {
     static const struct arguments_rule rule = {
         .usage =
-            "usage: rasadctl top [-n COUNT] [--json] [-S SOCKET]\n"
+            "usage: rasadctl top [-n|--count COUNT] [--json] [-S SOCKET]\n"
             "Shows the agents and their rates, the busiest first, each second; COUNT times, or "
             "until q or Ctrl+C.\n",
         .takes = TAKES_JSON | TAKES_COUNT,

@@ -17,7 +17,7 @@ import threading
 
 import pytest
 
-from harness import ROOT, built_with, program
+from harness import built_with, program
 from wire import DEADLINE_S, until
 
 CONF = """
@@ -829,67 +829,3 @@ def test_send_goes_on_through_reloads(rasadd, connect):
     sender.stdin.close()
     assert sender.wait(DEADLINE_S) == 0
     assert server.scrape().value("hits_total", agent="me") == count
-
-
-# ---- The manual and the completion --------------------------------------------------------------
-
-COMPLETIONS = ROOT / "share" / "bash-completion" / "completions"
-# What bash-completion gives, as far as we use it, so that the test needs no package.
-STUB = """
-_init_completion() { words=("${COMP_WORDS[@]}"); cword=$COMP_CWORD; cur=${words[cword]}
-                     prev=${words[cword - 1]}; }
-_filedir() { COMPREPLY=(FILES); }
-"""
-
-
-def complete(*words, server=None, of="rasadctl"):
-    """What bash offers for the last of these words."""
-    words = [program(of), *(("-S", socket_of(server)) if server else ()), *words]
-    script = STUB + f'. "{COMPLETIONS / of}"\nCOMP_WORDS=("$@")\nCOMP_CWORD=$(($# - 1))\n' \
-        f'_{of.replace("-", "_")}\n' 'printf "%s\\n" "${COMPREPLY[@]}"\n'
-    done = subprocess.run(["bash", "-c", script, "bash", *words], capture_output=True, text=True,
-                          check=True)
-    assert done.stderr == ""
-    return done.stdout.splitlines()
-
-
-def test_every_option_is_in_the_manual_and_completed():
-    manual = (ROOT / "docs" / "man" / "rasadctl.1").read_text().replace("\\-", "-")
-    usage = subprocess.run([program("rasadctl"), "-h"], capture_output=True, text=True, check=True)
-    verbs = re.findall(r"^  ([a-z-]+)  +[a-z]", usage.stdout, re.M)
-    assert sorted(verbs) == sorted(word for word in complete("") if not word.startswith("-"))
-    assert set(re.findall(r"--[a-z]+", usage.stdout)) <= set(complete("-"))
-    for verb in verbs:
-        assert re.search(rf"^\.BR {verb} ", manual, re.M), verb
-        said = subprocess.run([program("rasadctl"), verb, "-h"], capture_output=True, text=True,
-                              check=True).stdout
-        offered = complete(verb, "-")
-        for option in set(re.findall(r"--[a-z]+", said)):
-            assert option in manual and option in offered, (verb, option)
-
-
-@pytest.mark.parametrize("of", ["rasadd", "rasad-agent"])
-def test_every_option_of_the_daemons_is_in_the_manual_and_completed(of):
-    manual = (ROOT / "docs" / "man" / f"{of}.8").read_text().replace("\\-", "-")
-    usage = subprocess.run([program(of), "-h"], capture_output=True, text=True, check=True).stdout
-    options = set(re.findall(r"^ +(?:(-\w), +)?(--[a-z-]+)", usage, re.M))
-    assert len(options) >= 6
-    offered = complete("-", of=of)
-    for option in {word for pair in options for word in pair if word}:
-        assert option in offered and option in manual, option
-    assert complete("-c", "", of=of) == complete("--conf", "", of=of) == ["FILES"]
-    assert complete("--ver", of=of)[-1] == "--version"
-    assert set(offered) <= set(re.findall(r"--?[a-zA-Z]+", manual))
-
-
-def test_names_are_completed_and_not_run(rasadd, connect, tmp_path):
-    server = rasadd(CONF)
-    trap = tmp_path / "trap"
-    for name in ("web-1", f"$(touch {trap})", "a b"):
-        connect(server).hello(name)
-    assert complete("tail", "--agent", "we", server=server) == ["web-1"]
-    assert len(complete("tail", "--agent", "", server=server)) == 3
-    assert "a\\ b" in complete("series", "--agent", "a", server=server)
-    assert not trap.exists()
-    assert complete("series", "r", server=server) == ["rtt_seconds"]
-    assert complete("plan", "", server=server) == ["FILES"]

@@ -205,3 +205,99 @@ def test_every_plugin_of_ours_is_told_of():
     plugins = {path.stem for path in (BUILD / "lib/rasad/plugins").glob("*.so")}
     told = section_of("rasad-plugin.7", "RASAD'S OWN PLUGINS")
     assert set(re.findall(r"^\.TP\n\.B (\w+)$", told, re.M)) == plugins
+
+
+# ---- Options and verbs --------------------------------------------------------------------------
+
+OPTION = r"(?<![\w-])--?[a-zA-Z][\w-]*"
+COMPLETIONS = ROOT / "share" / "bash-completion" / "completions"
+# What bash-completion gives, as far as we use it, so that the test needs no package.
+STUB = """
+_init_completion() { words=("${COMP_WORDS[@]}"); cword=$COMP_CWORD; cur=${words[cword]}
+                     prev=${words[cword - 1]}; }
+_filedir() { COMPREPLY=("FILES$1"); }
+_known_hosts_real() { COMPREPLY=(HOSTS); }
+"""
+
+
+def complete(*words, of="rasadctl"):
+    """What bash offers for the last of these words."""
+    script = STUB + f'. "{COMPLETIONS / of}"\nCOMP_WORDS=("$@")\nCOMP_CWORD=$(($# - 1))\n' \
+        f'_{of.replace("-", "_")}\n' 'printf "%s\\n" "${COMPREPLY[@]}"\n'
+    done = subprocess.run(["bash", "-c", script, "bash", program(of), *words], capture_output=True,
+                          text=True, check=True)
+    assert done.stderr == ""
+    return done.stdout.splitlines()
+
+
+def usage_of(*command):
+    done = subprocess.run([program(command[0]), *command[1:], "-h"], capture_output=True, text=True,
+                          check=True)
+    return done.stdout
+
+
+def options_in(text):
+    """But for those of another program."""
+    return set(re.findall(OPTION, re.sub(r"rasadd -\w", "", text)))
+
+
+def entry_of(verb):
+    """What rasadctl(1) says of the verb, of `send` twice."""
+    found = re.findall(rf"^\.BR {verb} (.*?)(?=^\.TP|^\.SH)", page("rasadctl.1"), re.M | re.S)
+    assert found, verb
+    return " ".join(found)
+
+
+@pytest.mark.parametrize("of", ["rasadd", "rasad-agent"])
+def test_a_daemon_has_the_options_of_its_page_and_its_completion(of):
+    known = options_in(" ".join(re.findall(r"^ +(-.*?)(?:  |$)", usage_of(of), re.M)))
+    told = options_in(" ".join(re.findall(r"^\.TP\n\.BR?(.*)", section_of(f"{of}.8", "OPTIONS"), re.M)))
+    assert len(known) >= 12
+    assert told - {"--config"} == known  # another spelling of --conf
+    assert set(complete("-", of=of)) - {"--config"} == known
+    assert options_in(section_of(f"{of}.8", "SYNOPSIS")) <= known
+
+
+def test_rasadctl_has_the_verbs_of_its_page_and_its_completion():
+    verbs = re.findall(r"^  ([a-z-]+)  +[a-z]", usage_of("rasadctl"), re.M)
+    text = page("rasadctl.1")
+    entries_of = re.findall(r"^\.TP\n\.BR ([a-z-]+) ", text[text.index(".SH WHAT RUNS"):], re.M)
+    assert len(verbs) >= 15
+    assert set(verbs) == set(entries_of)
+    assert sorted(verbs) == sorted(word for word in complete("") if word[0] != "-")
+    for verb in verbs:
+        common = {"-h", "--help"}
+        known = options_in(usage_of("rasadctl", verb)) | common
+        if "-S" in known:
+            common |= {"-S", "--socket"}
+        assert options_in(entry_of(verb)) | common == known | common, verb
+        assert set(complete(verb, "-")) == known | common, verb
+    told = options_in(" ".join(re.findall(r"^\.BR (.*)", section_of("rasadctl.1", "OPTIONS"), re.M)))
+    known = options_in(" ".join(re.findall(r"^ +(-.*?)  ", usage_of("rasadctl"), re.M)))
+    assert told == set(complete("-")) == known
+
+
+def test_values_are_completed():
+    assert complete("-c", "", of="rasadd") == complete("--conf", "", of="rasadd") == ["FILES"]
+    assert complete("-c", "", of="rasad-agent") == complete("check", "") == ["FILES"]
+    assert complete("-s", "", of="rasad-agent") == ["HOSTS"]
+    assert complete("restore", "") == complete("new-plugin", "x", "--into", "") == ["FILES-d"]
+    assert complete("restore", "folder", "") == complete("plan", "") == ["FILES"]
+    assert complete("new-plugin", "x", "--like", "g") == ["gauge"]
+    collectors = sorted(path.stem for path in (BUILD / "lib/rasad/collectors").glob("*.so"))
+    assert complete("-C", "", of="rasad-agent") == collectors
+    assert complete("-C", "cpu,l", of="rasad-agent") == ["cpu,letters", "cpu,load"]
+
+
+def test_names_are_completed_and_not_run(rasadd, connect, tmp_path):
+    server = rasadd('metric "rtt" { plugin = "gauge"  name = "rtt_seconds" }')
+    ask = ("-S", f"{server.folder}/rasad.sock")
+    trap = tmp_path / "trap"
+    for name in ("web-1", f"$(touch {trap})", "a b"):
+        connect(server).hello(name)
+    assert complete(*ask, "tail", "--agent", "we") == ["web-1"]
+    assert len(complete(*ask, "tail", "--agent", "")) == 3
+    assert "a\\ b" in complete(*ask, "series", "--agent", "a")
+    assert not trap.exists()
+    assert complete(*ask, "series", "r") == ["rtt_seconds"]
+    assert complete(*ask, "tail", "--key", "r") == complete(*ask, "send", "r") == ["rtt"]
