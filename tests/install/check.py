@@ -17,6 +17,8 @@ import urllib.request
 from pathlib import Path
 
 PATIENCE_S = 60
+PAGES = ("rasadctl.1", "rasad-client.3", "rasad.conf.5", "rasad-agent.conf.5", "rasad-plugin.7",
+         "rasad-protocol.7", "rasad-agent.8", "rasadd.8")
 CONF = """listen { address = "127.0.0.1" port = 0 }
 http { address = "127.0.0.1" port = 0 }
 state_dir = ""
@@ -46,7 +48,7 @@ def check_files(tree):
     for path in ("sbin/rasadd", "bin/rasad-agent", "bin/rasadctl", "libexec/rasad/rasad-worker",
                  "include/rasad/plugin.h", "share/rasad/template/gauge/YOURS.c",
                  "include/rasad/collector.h", "include/rasad/client.h", "etc/rasad/rasad.conf", "etc/rasad/agent.conf",
-                 "share/man/man8/rasadd.8", "share/man/man8/rasad-agent.8",
+                 *(f"share/man/man{page[-1]}/{page}" for page in PAGES),
                  *(f"share/bash-completion/completions/{name}" for name in ("rasadd", "rasad-agent", "rasadctl")),
                  "share/doc/rasad/README.md", "share/rasad/prometheus/prometheus.yml"):
         assert (tree / path).is_file(), f"{path} is missing"

@@ -145,7 +145,8 @@ def source(*names):
 
 def test_the_protocol_has_every_object():
     """Those that the programs know, those of protocol.md, and no others."""
-    known = set(re.findall(r'"(?:\{\\")?(@[a-z]+)', source("core/protocol.c", "agent/reply.c", "agent/link.c")))
+    files = [*ROOT.glob("core/*.c"), *ROOT.glob("agent/*.c")]
+    known = set(re.findall(r'"(?:\{\\")?(@[a-z]+)', source(*files)))
     assert len(known) >= 7
     told = set(re.findall(r"^\.BI? \{\"(@[a-z]+)", section_of("rasad-protocol.7", "OBJECTS"), re.M))
     in_docs = set(re.findall(r"[{`\"](@[a-z]+)", source("docs/protocol.md")))
