@@ -208,6 +208,18 @@ def test_every_plugin_of_ours_is_told_of():
     assert set(re.findall(r"^\.TP\n\.B (\w+)$", told, re.M)) == plugins
 
 
+def test_the_client_page_has_every_name():
+    header = re.sub(r"/\*.*?\*/", "", source("agent/include/rasad/client.h"), flags=re.S)
+    functions = set(re.findall(r"\b(rasad_client_\w+)\(", header))
+    codes = set(re.findall(r"^    (RASAD_CLIENT_\w+) = ", header, re.M))
+    structs = re.findall(r"^struct \w+ \{(.*?)^\};", header, re.M | re.S)
+    members = set(re.findall(r"(\w+)(?:\[\w+\])?;", " ".join(structs))) | {"log"}
+    assert len(functions) >= 9 and len(codes) >= 13 and {"when_full", "acked", "text"} <= members
+    text = page("rasad-client.3")
+    assert functions == set(re.findall(r"\b(rasad_client_\w+)\(", text))
+    assert codes | members <= set(re.findall(r"\w+", text))
+
+
 # ---- Options and verbs --------------------------------------------------------------------------
 
 OPTION = r"(?<![\w-])--?[a-zA-Z][\w-]*"
