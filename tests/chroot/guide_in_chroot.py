@@ -19,7 +19,9 @@ import threading
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "system"))
+import debian  # noqa: E402
 import guide  # noqa: E402
+from debian import output, run  # noqa: E402
 
 SKIP = 77
 CLONE_NEWNET = 0x40000000
@@ -35,39 +37,14 @@ def skip(why):
     sys.exit(SKIP)
 
 
-def run(*command, **options):
-    print("+", *command, flush=True)
-    return subprocess.run([str(word) for word in command], check=True, **options)
-
-
-def output(*command):
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
-
-
-def this_debian():
-    """(codename, mirror) of the system that the programs were built on, which the fresh one must be like."""
-    release = dict(line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line)
-    if release.get("ID") != "debian":
-        skip("this is no Debian")
-    codename = release["VERSION_CODENAME"].strip('"')
-    found = output("apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages",
-                   f"Codename: {codename}", "Component: main").split()
-    if not found:
-        skip("apt knows no mirror")
-    return codename, found[0]
-
-
 def fresh_system(cache):
     """A file with a Debian and gcc, made if it is not there."""
-    codename, mirror = this_debian()
+    codename, _ = debian.this_release()
     kept = cache / f"{codename}.tar"
     if kept.exists():
         return kept
     with tempfile.TemporaryDirectory(dir=cache) as name:
-        try:
-            run("debootstrap", "--variant=minbase", "--include=gcc,libc6-dev,sudo", codename, name, mirror)
-        except subprocess.CalledProcessError:
-            skip(f"debootstrap failed (is {mirror} within reach?)")
+        debian.bootstrap(Path(name), codename, ["gcc", "libc6-dev", "sudo"])
         run("tar", "-C", name, "--one-file-system", *(f"--exclude=./{folder}/*" for folder in (*BOUND, "sys")),
             "-cf", f"{kept}.new", ".")
         Path(f"{kept}.new").rename(kept)
@@ -147,19 +124,15 @@ def follow(root):
 
 def main():
     build, cmake = Path(sys.argv[1]).resolve(), sys.argv[2]
-    if os.geteuid() != 0:
-        skip("not root")
-    if not shutil.which("debootstrap"):
-        skip("no debootstrap (apt install debootstrap)")
-    if "RASAD_OWN_MOUNTS" not in os.environ:
-        if subprocess.run(["unshare", "--mount", "true"], check=False).returncode != 0:
-            skip("no mounts of its own are allowed here")
-        os.execvpe("unshare", ["unshare", "--mount", sys.executable, *sys.argv],
-                   os.environ | {"RASAD_OWN_MOUNTS": "1"})
     os.umask(0o022)
     cache = build / "chroot"
     cache.mkdir(exist_ok=True)
-    kept = fresh_system(cache)
+    try:
+        debian.need("debootstrap")
+        debian.own_mounts()
+        kept = fresh_system(cache)
+    except debian.Unable as why:
+        skip(why)
     root = Path(tempfile.mkdtemp(dir=cache))
     try:
         prepare(root, build, cmake, kept)
@@ -167,7 +140,7 @@ def main():
     finally:
         for folder in BOUND:
             subprocess.run(["umount", "--recursive", "--lazy", root / folder], check=False)
-        run("rm", "-rf", "--one-file-system", root)
+        debian.remove(root)
     print("the guide holds in a fresh Debian", flush=True)
 
 
