@@ -37,7 +37,8 @@ SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
 POWER_OFF = signal.SIGRTMIN + 4  # what systemd as process 1 takes for an order to power off
 BOOT_S = 60
 CONTAINER = ("--quiet", "--boot", "--register=no", "--keep-unit", "--private-network", "--console=pipe",
-             "--link-journal=no", "--hostname=test-bed")
+             "--link-journal=no")
+HOST = "test-bed"
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root",
                "LC_ALL": "C.UTF-8"}
 libc = ctypes.CDLL(None, use_errno=True)
@@ -144,6 +145,8 @@ class Machine:
             stack.callback(self.group.end)
             self.console = stack.enter_context(tempfile.TemporaryFile())
             (self.root / "etc/apt/sources.list").write_text("deb [trusted=yes] file:/repo ./\n")
+            (self.root / "etc/hostname").write_text(f"{HOST}\n")
+            (self.root / "etc/hosts").write_text(f"127.0.0.1 localhost {HOST}\n")
             self.boot()
             stack.callback(self.power_off)
             self.wait_running()
@@ -210,6 +213,15 @@ class Machine:
     def says(self, *command):
         """What a command says, blanks around it left out; it must not fail."""
         return self.run(*command).stdout.strip()
+
+    def cursor(self):
+        """This moment, for journal()."""
+        return self.says("journalctl", "--quiet", "--lines=1", "--show-cursor").rpartition("-- cursor: ")[2]
+
+    def journal(self, unit, since=None):
+        """What a unit, and systemd about it, has logged since a moment."""
+        after = [f"--after-cursor={since}"] if since else []
+        return self.says("journalctl", "--quiet", "--output=cat", "--unit", unit, *after)
 
     def path(self, inside):
         """A path in the machine as one that can be opened from here."""
