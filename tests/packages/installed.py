@@ -40,6 +40,7 @@ class Installed(harness.Server):
         """Installs the next revision of a package; what apt said."""
         self.revisions += 1
         deb = repository.next_revision(self.debs[name], self.folder, f"+next{self.revisions}", change)
+        self.debs = self.debs | {name: deb}  # what the one after it is made of
         said = self.apt("install", *options, f"/repo/{deb.name}")
         assert self.machine.says("dpkg-query", "-W", "-f=${Version}", name).endswith(f"+next{self.revisions}"), said
         return said
@@ -123,7 +124,7 @@ class Meanwhile:
 
 
 class Watch:
-    """Scrapes, and says of each counter that became less; the server's own begin anew with its process."""
+    """Scrapes, and says of each counter that became less, but for those of the server's process."""
 
     def __init__(self, server):
         self.server, self.last, self.fallen, self.scrapes = server, {}, [], 0
@@ -139,7 +140,7 @@ class Watch:
             raise
         self.scrapes += 1
         for family in scrape.families.values():
-            if family.type != "counter" or family.name.startswith("rasad_"):
+            if family.type != "counter" or family.name.startswith(("rasad_", "process_")):
                 continue
             for name, labels, value in family.samples:
                 series = (name, frozenset(labels.items()))

@@ -16,6 +16,7 @@ import ctypes
 import fcntl
 import itertools
 import os
+import re
 import signal
 import socket
 import struct
@@ -36,6 +37,7 @@ CLONE_NEWNET = 0x40000000
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
 POWER_OFF = signal.SIGRTMIN + 4  # what systemd as process 1 takes for an order to power off
 BOOT_S = 60
+UP = ("running", "degraded")
 CONTAINER = ("--quiet", "--boot", "--register=no", "--keep-unit", "--private-network", "--console=pipe",
              "--link-journal=no")
 HOST = "test-bed"
@@ -173,18 +175,27 @@ class Machine:
         end = time.monotonic() + BOOT_S
         while time.monotonic() < end:
             if self.container.poll() is not None:
-                self.console.seek(0)
-                raise Unable(f"systemd-nspawn was refused: {self.console.read().decode(errors='replace').strip()}")
-            if self.leader is None:
-                pid = self.container.pid
-                children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-                self.leader = int(children[0]) if children else None
+                raise Unable(f"systemd-nspawn was refused: {self.said()}")
+            self.leader = self.find_leader()
             # It is process 1 some moments before it has its own mounts, where nothing can be run.
-            elif self.run("systemctl", "is-system-running", check=False).stdout.strip() in ("running", "degraded"):
+            if self.leader and self.run("systemctl", "is-system-running", check=False).stdout.strip() in UP:
                 return
             time.sleep(0.05)
+        raise AssertionError(f"the machine didn't come up in {BOOT_S} s:\n{self.said()}\n{self.log[-2000:]}")
+
+    def said(self):
+        """What came to its console."""
         self.console.seek(0)
-        raise AssertionError(f"the machine didn't come up in {BOOT_S} s:\n{self.console.read().decode()}")
+        return self.console.read().decode(errors="replace").strip()
+
+    def find_leader(self):
+        """The container's child that is process 1 of others; there are helpers beside it at first."""
+        pid = self.container.pid
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                if re.search(r"^NSpid:.*\t1$", Path(f"/proc/{child}/status").read_text(), re.M):
+                    return int(child)
+        return None
 
     def power_off(self):
         if self.container.poll() is None:

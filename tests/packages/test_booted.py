@@ -27,7 +27,8 @@ def press(times=1):
 
 
 def test_an_installation_asks_nothing_and_both_services_run(host):
-    assert "debconf" not in host.install_log and "conffile" not in host.install_log
+    # Nobody was there to answer (see Installed).
+    assert "onfiguration file" not in host.install_log
     for unit in UNITS:
         assert host.is_active(unit)
         assert host.status(unit) == "install ok installed"
@@ -122,53 +123,76 @@ class Pushers:
 
     def __init__(self, connect, agent):
         self.named, self.plain, self.sent, self.name = connect(), connect(), 0, agent
-        self.named.hello(agent, STREAM, instance=STREAM, first=1, chain=chain([]))
+        self.hello()
+
+    def hello(self, **more):
+        return self.named.hello(self.name, STREAM, instance=STREAM, first=1, chain=chain([]), **more)
 
     def push(self, times=1):
         self.named.send(*press(times))
         self.plain.send(*press(times))
         self.sent += times
 
+    def wait_acked(self):
+        """Until all is acknowledged; what the server asks to be sent again is."""
+        while True:
+            reply = self.named.read()
+            assert reply is not None, "the connection was closed"
+            if "@again" in reply:
+                welcome = self.hello(again=reply["@again"])
+                self.named.send(*press(self.sent - welcome["applied"]))
+            if reply.get("@ack") == self.sent:
+                return
+
     def all_there(self, host):
         """Both connections live, and exactly what was sent on them is counted."""
-        self.named.wait_ack(self.sent)
+        self.wait_acked()
         self.plain.ping()
         host.wait_for("A_Pressed_total", equals=self.sent, agent=self.name)
         host.wait_for("A_Pressed_total", equals=self.sent, agent=self.plain.agent)
 
 
-def lives_through(host, connect, what, name, quiet=False):
-    """Whether connections and counts live through it; `quiet`: while nothing is under way."""
+def live_through(host, connect, what, name):
+    """Connections and counts live through what `what` does with the senders meanwhile."""
     pushers, watch, pid = Pushers(connect, name), Watch(host), host.main_pid()
     pushers.push(100)
     pushers.all_there(host)
     with Meanwhile(watch.look):
-        if quiet:
-            what()
-        else:
-            with Meanwhile(pushers.push):
-                what()
+        what(pushers)
         host.wait_other_process(pid)
         pushers.push(100)
         pushers.all_there(host)
     assert watch.fallen == [] and watch.scrapes > 2
-    # The agent's own, too: it had nothing to say.
+    # The agent's own lived, too: it had nothing to say.
     assert host.logged("rasad-agent") == ""
 
 
 def test_connections_live_through_a_restart(host, connect):
-    lives_through(host, connect, lambda: host.systemctl("restart", "rasad"), "restarted")
+    def restart(pushers):
+        with Meanwhile(pushers.push):
+            host.systemctl("restart", "rasad")
+    live_through(host, connect, restart, "restarted")
 
 
 def test_connections_live_through_an_upgrade(host, connect):
-    lives_through(host, connect, host.upgrade, "upgraded")
+    def upgrade(pushers):
+        with Meanwhile(pushers.push):
+            host.upgrade()
+    live_through(host, connect, upgrade, "upgraded")
 
 
 def test_connections_live_through_kill_9(host, connect):
-    lives_through(host, connect, lambda: host.kill("KILL"), "killed", quiet=True)
+    def kill(pushers):
+        host.kill("KILL")
+        pushers.push(50)
+    live_through(host, connect, kill, "killed")
 
 
 def test_connections_live_through_a_watchdogs_kill(host, connect):
+    def hang(pushers):
+        host.kill("STOP")
+        pushers.push(50)
+
     folder = host.machine.path("/run/systemd/system/rasad.service.d")
     folder.mkdir(parents=True)
     (folder / "patience.conf").write_text("[Service]\nWatchdogSec=2\n")
@@ -176,11 +200,12 @@ def test_connections_live_through_a_watchdogs_kill(host, connect):
         host.systemctl("daemon-reload")
         host.systemctl("restart", "rasad")  # the program hears of the time when it starts
         host.since = host.machine.cursor()
-        lives_through(host, connect, lambda: host.kill("STOP"), "hung", quiet=True)
-        assert "atchdog" in host.logged()
+        live_through(host, connect, hang, "hung")
+        assert "atchdog timeout" in host.logged()
     finally:
         shutil.rmtree(folder)
         host.systemctl("daemon-reload")
+        host.systemctl("restart", "rasad")
 
 
 # ---- Plugins --------------------------------------------------------------------------------
@@ -202,16 +227,27 @@ def local_plugins(host):
     shutil.rmtree(folder)
 
 
-def test_a_plugins_package_makes_its_metric_live_and_takes_it_away(host, connect):
-    client, pid = connect(), host.main_pid()
+@pytest.fixture
+def peak(host):
+    """The package of the example plugin, as installed; it is purged in the end."""
     host.install("rasad-plugin-peak")
+    yield
+    host.apt("purge", "rasad-plugin-peak")
+
+
+def test_a_plugins_package_makes_its_metric_live_and_takes_it_away(host, connect, peak):
+    client, pid = connect(), host.main_pid()
+    until(lambda: "info reloaded" in host.logged(), "the server has taken the plugin up", 1)
     client.send({"Peak": 3}, {"Peak": 8}, {"Peak": 5}).ping()
-    host.wait_for("Peak", equals=8, agent=client.agent, deadline_s=1)
+    host.wait_for("Peak", equals=8, agent=client.agent)
     host.apt("remove", "rasad-plugin-peak")
     until(lambda: "Peak" not in host.scrape().families, "the metric is gone", 5)
     client.send(*press(2)).ping()
     host.wait_for("A_Pressed_total", equals=2, agent=client.agent)
     assert host.is_active() and host.main_pid() == pid
+    host.systemctl("restart", "rasad")
+    host.install("rasad-plugin-peak")
+    host.wait_for("Peak", equals=8, agent=client.agent)
     host.apt("purge", "rasad-plugin-peak")
     assert not list(host.machine.path("/etc/rasad/conf.d").glob("peak*"))
     host.systemctl("restart", "rasad")
@@ -309,7 +345,7 @@ def test_the_sockets_of_systemd_are_taken_when_they_are_enabled(host, connect):
     sockets = ("rasad-ingest.socket", "rasad-http.socket")
     for unit in sockets:
         assert host.machine.run("systemctl", "is-enabled", unit, check=False).stdout.strip() == "disabled"
-    host.systemctl("stop", "rasad")
+    host.systemctl("stop", *UNITS)
     try:
         host.systemctl("enable", "--now", *sockets)
         assert not host.is_active()
@@ -323,7 +359,7 @@ def test_the_sockets_of_systemd_are_taken_when_they_are_enabled(host, connect):
         assert len(listening) == 2 and listening <= ours and listening <= systemds
     finally:
         host.systemctl("disable", "--now", *sockets, check=False)
-        host.systemctl("restart", "rasad")
+        host.systemctl("restart", *UNITS)
 
 
 def descriptors(host, pid):
