@@ -31,9 +31,10 @@ run() {
 tree() {
     local commit
 
-    # As whoever: a clean machine knows nobody's name.
+    # As whoever, since a clean machine knows nobody's name. Where nothing is changed there is no
+    # commit, which some versions of git take for a failure.
     commit=$(cd "$root" && GIT_AUTHOR_NAME=build GIT_AUTHOR_EMAIL=build GIT_COMMITTER_NAME=build \
-        GIT_COMMITTER_EMAIL=build git stash create)
+        GIT_COMMITTER_EMAIL=build git stash create || true)
     (cd "$root" && git archive --format=tar "${commit:-HEAD}")
 }
 
