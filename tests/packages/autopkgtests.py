@@ -42,7 +42,7 @@ def try_packages(packages):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
-        repository.fill(folder, base, debs, [*TOOLS, *(set(wanted_by_tests(sources[0])) - ours)])
+        repository.fill(folder, base, debs, [*TOOLS, *(set(wanted_by_tests(sources[0])) - ours)], kind="test-debs")
         for file in packages.glob("rasad_*.*"):
             if file.suffix in (".dsc", ".xz", ".gz"):
                 shutil.copy(file, folder)

@@ -63,6 +63,10 @@ class Installed(harness.Server):
         """The main process's id inside the machine."""
         return int(self.show("MainPID", unit))
 
+    def stored(self):
+        """How many descriptors systemd keeps for the server."""
+        return int(self.show("NFileDescriptorStore"))
+
     def kill(self, signal):
         self.systemctl("kill", "--kill-whom=main", f"--signal={signal}", "rasad")
 

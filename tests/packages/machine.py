@@ -118,7 +118,10 @@ class Group:
         self.folders = [hierarchy / name for hierarchy in hierarchies]
         for hierarchy in hierarchies:
             sweep(hierarchy)
-        self.folders[0].mkdir()
+        try:
+            self.folders[0].mkdir()
+        except OSError as error:
+            raise Unable(f"no control group of its own: {error}") from None
 
     def enter(self):
         (self.folders[0] / "cgroup.procs").write_text(str(os.getpid()))

@@ -21,13 +21,14 @@ def field(deb, name):
     return subprocess.run(["dpkg-deb", "-f", deb, name], check=True, **QUIET).stdout.strip()
 
 
-def fill(folder, base, debs, also=()):
+def fill(folder, base, debs, also=(), kind="debs"):
     """Puts these packages and what they and others (by name) need into the folder, with an index.
 
-    What was downloaded is kept beside the base system, so another time no network is needed.
+    What was downloaded for a kind of use is kept beside the base system, so another time no network is
+    needed.
     """
     debian.need("apt-ftparchive=apt-utils", "dpkg-deb=dpkg")
-    kept = CACHE / f"{base.name}-debs"
+    kept = CACHE / f"{base.name}-{kind}"
     kept.mkdir(exist_ok=True)
     for deb in debs:
         shutil.copy(deb, folder)
@@ -42,7 +43,8 @@ def fill(folder, base, debs, also=()):
             for deb in kept.glob("*.deb"):
                 shutil.copy(deb, folder)
             if not offers(root, folder, wanted):
-                raise AssertionError(f"apt can't install {' '.join(wanted)}:\n{chrooted(root, 'install', '-s', *wanted).stdout}")
+                refusal = chrooted(root, "install", "--simulate", *wanted).stdout
+                raise AssertionError(f"apt can't install {' '.join(wanted)}:\n{refusal}")
 
 
 def offers(root, folder, wanted):
