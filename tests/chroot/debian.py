@@ -37,6 +37,7 @@ def need(*programs):
 
 def own_mounts():
     """From here on what this process mounts is seen by it and its children alone, and ends with them."""
+    need()
     if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNS) != 0:
         raise Unable(f"no mounts of its own are allowed here: {os.strerror(ctypes.get_errno())}")
     subprocess.run(["mount", "--make-rprivate", "/"], check=True)

@@ -52,7 +52,8 @@ def try_packages(packages):
             print("+ autopkgtest", *OPTIONS, sources[0].name, "-- null", flush=True)
             result = machine.run("autopkgtest", *OPTIONS, f"/repo/{sources[0].name}", "--", "null", check=False,
                                  timeout=TIMEOUT_S)
-    (packages / "autopkgtest.log").write_text(result.stdout)
+            journal = machine.journal("rasad*")
+    (packages / "autopkgtest.log").write_text(f"{result.stdout}\n---- what the services said\n{journal}\n")
     print(result.stdout.rpartition("@@@@@@@@@@@@@@@@@@@@ summary")[2].strip() or result.stdout, flush=True)
     if result.returncode != 0:
         print(f"autopkgtests.py: autopkgtest failed with {result.returncode} ({packages}/autopkgtest.log tells all)",

@@ -5,6 +5,7 @@ RASAD_PACKAGES names the folder of the debs (default: build/packages/bookworm), 
 Wants root, debootstrap, systemd-container, apt-utils and, the first time, a mirror of Debian. Where
 one of these is missing nothing is tried, and the exit code is 77.
 """
+import contextlib
 import os
 import signal
 import sys
@@ -29,47 +30,42 @@ def end_on_signal(*_):
     raise KeyboardInterrupt
 
 
+@contextlib.contextmanager
+def skipping():
+    """Ends all where it can't be tried."""
+    try:
+        yield
+    except debian.Unable as why:
+        pytest.exit(f"SKIPPED: packages were not tried in a booted {PACKAGES.name}: {why}", returncode=SKIPPED)
+
+
 @pytest.fixture(scope="session")
 def debs():
     """Name → file of the packages that are tried."""
     found = {repository.field(deb, "Package"): deb for deb in sorted(PACKAGES.glob("*.deb"))}
-    assert "rasad" in found, f"no rasad_*.deb in {PACKAGES} (build them, or set RASAD_PACKAGES)"
+    if "rasad" not in found:
+        pytest.exit(f"no rasad_*.deb in {PACKAGES} (build them, or set RASAD_PACKAGES)", returncode=1)
     return {name: deb for name, deb in found.items() if not name.endswith("-dbgsym")}
 
 
 @pytest.fixture(scope="session")
-def bed(debs):
-    """(base system, folder of the repository)."""
-    signal.signal(signal.SIGTERM, end_on_signal)
-    try:
-        debian.own_mounts()
-        base = base_system(PACKAGES.name)
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            folder.chmod(0o755)
-            repository.fill(folder, base, debs.values())
-            yield base, folder
-    except debian.Unable as why:
-        pytest.exit(f"SKIPPED: packages were not tried in a booted {PACKAGES.name}: {why}", returncode=SKIPPED)
-
-
-@pytest.fixture(scope="session")
-def session_host(bed, debs):
+def session_host(debs):
     """A machine with the packages rasad and rasad-agent as apt installs them."""
-    base, folder = bed
-    try:
-        machine = Machine(base, binds={"/repo": folder}).__enter__()
-    except debian.Unable as why:
-        pytest.exit(f"SKIPPED: packages were not tried in a booted {PACKAGES.name}: {why}", returncode=SKIPPED)
-    try:
-        with machine.network():
-            yield Installed(machine, folder, debs)
-    finally:
-        machine.__exit__()
+    signal.signal(signal.SIGTERM, end_on_signal)
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder.chmod(0o755)
+        with skipping():
+            debian.own_mounts()
+            base = base_system(PACKAGES.name)
+            repository.fill(folder, base, debs.values())
+            machine = stack.enter_context(Machine(base, binds={"/repo": folder}))
+        stack.enter_context(machine.network())
+        yield Installed(machine, folder, debs)
 
 
 @pytest.fixture
-def host(session_host, request):
+def host(session_host):
     """That machine, with the conf as it was installed and the server running, before the test and after."""
     session_host.machine.log = ""
     session_host.since = session_host.machine.cursor()
