@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """installed: a machine's rasad and rasad-agent, as a server that stories ask, break and mend."""
-import json
-import re
 import threading
 import time
 

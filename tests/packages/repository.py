@@ -12,7 +12,7 @@ from pathlib import Path
 
 import debian
 from debian import Unable
-from machine import CACHE, ROOT, layer
+from machine import CACHE, layer
 
 QUIET = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
 

@@ -12,6 +12,7 @@ import pytest
 
 import repository
 from installed import CONF, STATE, Meanwhile, Watch
+from machine import ROOT
 from wire import chain, until
 
 SCORE = 15  # the exposure that systemd may see at most, times ten
@@ -282,7 +283,7 @@ def test_the_server_refuses_a_plugin_of_another_abi_and_goes_on(host, connect, l
 
 def head_of_plugin():
     """(magic, ABI number) that begin each plugin's struct."""
-    text = (repository.ROOT / "core/include/rasad/plugin.h").read_text()
+    text = (ROOT / "core/include/rasad/plugin.h").read_text()
     magic = int(re.search(r"^#define RASAD_MAGIC UINT32_C\((\w+)\)", text, re.M)[1], 16)
     return magic.to_bytes(4, "little"), int(re.search(r"^#define RASAD_ABI (\d+)", text, re.M)[1])
 
