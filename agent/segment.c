@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/memory_file.h"
 #include "base/planted.h"
 #include "base/scoped.h"
 #include "segment_inside.h"
@@ -250,7 +251,7 @@ static bool create_file(int folder, const char *name, const struct text *bytes, 
 
 static bool create_in_memory(const struct text *bytes, int *out, struct rasad_error *error)
 {
-    SCOPED(close_at) int fd = memfd_create("rasad-spool", MFD_CLOEXEC);
+    SCOPED(close_at) int fd = memory_file("rasad-spool");
 
     if (fd < 0)
         return rasad_fail(error, "%s", strerror(errno));

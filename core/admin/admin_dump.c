@@ -10,6 +10,7 @@
 
 #include "admin/json_add.h"
 #include "base/clock.h"
+#include "base/memory_file.h"
 #include "base/scoped.h"
 #include "server.h"
 
@@ -72,7 +73,7 @@ static bool send_file(struct admin_client *client, int file, uint64_t bytes)
 
 static bool dump(struct admin_client *client)
 {
-    SCOPED(close_at) int file = memfd_create("rasad backup", MFD_CLOEXEC);
+    SCOPED(close_at) int file = memory_file("rasad backup");
     struct rasad_error error = {""};
     uint64_t bytes;
 

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/memory_file.h"
 #include "base/scoped.h"
 
 /* Parts of the memory are multiples of this, which is one of every page size that we meet. */
@@ -61,7 +62,7 @@ static bool make_memory(struct lane *lane, size_t request_bytes, size_t answer_b
 {
     size_t bytes;
     void *at;
-    SCOPED(close_at) int memory = memfd_create("rasad-channel", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    SCOPED(close_at) int memory = memory_file("rasad-channel");
 
     request_bytes = (request_bytes + ROUND - 1) & ~(ROUND - 1);
     answer_bytes = (answer_bytes + ROUND - 1) & ~(ROUND - 1);

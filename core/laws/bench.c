@@ -11,6 +11,7 @@
 
 #include "base/conf_schema.h"
 #include "base/conf_values.h"
+#include "base/memory_file.h"
 #include "base/scoped.h"
 #include "laws/table.h"
 
@@ -130,7 +131,7 @@ static bool map_blocks(struct bench *bench)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     size_t inner = round_up(bench->size + 8 + 2 * CANARIES, page);
-    SCOPED(close_at) int fd = memfd_create("states", MFD_CLOEXEC);
+    SCOPED(close_at) int fd = memory_file("states");
 
     if (fd < 0 || ftruncate(fd, (off_t)(inner * BENCH_BLOCKS)) != 0)
         return false;
