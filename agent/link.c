@@ -137,25 +137,30 @@ static void end_lookup(struct link *link, int64_t now_ns)
     connect_next(link, now_ns);
 }
 
-static void say_hello(struct link *link, int64_t now_ns)
+/* `again` are the digits with which the server has asked for it; NULL: it begins the connection.
+ * What was half sent before it is a line of its own, which the server passes over. */
+static bool say_hello(struct link *link, const char *again, int64_t now_ns,
+                      struct rasad_error *error)
 {
     struct spool_hello hello;
 
-    if (!spool_hello(link->spool, link->index, &hello)) {
-        fail(link, "the new stream isn't there yet", now_ns);
-        return;
-    }
+    if (!spool_hello(link->spool, link->index, &hello))
+        return rasad_fail(error, "the new stream isn't there yet");
     text_clear(&link->out);
     link->out_sent = 0;
-    text_add_string(&link->out, "{\"@hello\":{\"agent\":");
+    text_add_string(&link->out,
+                    again != NULL ? "\n{\"@hello\":{\"agent\":" : "{\"@hello\":{\"agent\":");
     text_add_json(&link->out, link->agent, strlen(link->agent));
     text_printf(&link->out,
                 ",\"stream\":\"%s\",\"instance\":\"%s\",\"first\":%" PRIu64
-                ",\"chain\":\"%08" PRIx32 "\"}}\n",
+                ",\"chain\":\"%08" PRIx32 "\"",
                 hello.stream, link->instance, hello.first, hello.chain);
-    link->frame = frame_make(REPLY_BYTES);
+    if (again != NULL)
+        text_printf(&link->out, ",\"again\":\"%s\"", again);
+    text_add_string(&link->out, "}}\n");
     link->state = LINK_GREETING;
     link->deadline_ns = now_ns + WELCOME_NS;
+    return true;
 }
 
 static void end_connect(struct link *link, short events, int64_t now_ns)
@@ -169,8 +174,10 @@ static void end_connect(struct link *link, short events, int64_t now_ns)
         why = ETIMEDOUT;
     else if (getsockopt(link->fd, SOL_SOCKET, SO_ERROR, &why, &size) != 0)
         why = errno;
+    link->frame = frame_make(REPLY_BYTES);
     if (why == 0) {
-        say_hello(link, now_ns);
+        if (!say_hello(link, NULL, now_ns, &link->error))
+            fail(link, link->error.text, now_ns);
         return;
     }
     (void)rasad_fail(&link->error, "%s", strerror(why));
@@ -219,6 +226,19 @@ static void hear_pong(struct link *link, const struct reply *pong, int64_t now_n
     ping->id = 0;
 }
 
+/* The connection has come to another process of the server, which only knows what its disk does. It
+ * is as after a reconnect, but that the way there is open. */
+static bool hear_again(struct link *link, const struct reply *reply, int64_t now_ns,
+                       struct rasad_error *error)
+{
+    spool_hang_up(link->spool, link->index);
+    memset(link->pings, 0, sizeof link->pings);
+    link->since_ns = now_ns;
+    log_info(link->log, "the server has started anew, and the connection goes on",
+             log_text("server", link->server), log_text("agent", link->agent));
+    return say_hello(link, reply->again, now_ns, error);
+}
+
 static bool hear(struct link *link, const struct reply *reply, int64_t now_ns,
                  struct rasad_error *error)
 {
@@ -230,6 +250,8 @@ static bool hear(struct link *link, const struct reply *reply, int64_t now_ns,
     case REPLY_PONG:
         hear_pong(link, reply, now_ns);
         return true;
+    case REPLY_AGAIN:
+        return hear_again(link, reply, now_ns, error);
     case REPLY_ERROR:
         return rasad_fail(error, "the server refuses: %s: %s", reply->reason, reply->text);
     case REPLY_BROKEN:

@@ -125,6 +125,20 @@ static bool read_chain(struct run run, uint32_t *chain)
     return run.length == 8;
 }
 
+/* 32 lower-case hex digits. */
+static bool read_again(struct run run, char again[33])
+{
+    for (size_t i = 0; i < run.length; i++) {
+        if (memchr("0123456789abcdef", run.at[i], 16) == NULL)
+            return false;
+    }
+    if (run.length != 32)
+        return false;
+    memcpy(again, run.at, run.length);
+    again[run.length] = '\0';
+    return true;
+}
+
 /* Copies a string as it stands, escapes and all: it is for people, and the log escapes the rest. */
 static void read_text(struct run run, char *text, size_t room)
 {
@@ -183,6 +197,8 @@ struct reply reply_parse(const char *bytes, size_t length)
                 reply.pong = 0;
         } else if (is(name, "@error")) {
             reply.kind = read_error(value, &reply);
+        } else if (is(name, "@again")) {
+            reply.kind = read_again(value, reply.again) ? REPLY_AGAIN : REPLY_BROKEN;
         }
     }
     return reply;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /*
- * reply: what a server writes to a named sender (docs/protocol.md): welcome, ack, pong and error,
- * each one object. Members and replies that we don't know are ignored, so servers may say more.
- * Threads: none inside. Memory: plain values.
+ * reply: what a server writes to a named sender (docs/protocol.md): welcome, ack, pong, error and
+ * again, each one object. Members and replies that we don't know are ignored, so servers may say
+ * more. Threads: none inside. Memory: plain values.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -16,6 +16,7 @@ enum reply_kind {
     REPLY_ACK,     /* committed */
     REPLY_PONG,    /* pong */
     REPLY_ERROR,   /* reason, text */
+    REPLY_AGAIN,   /* again */
 };
 
 struct reply {
@@ -25,6 +26,7 @@ struct reply {
     uint64_t pong;      /* 0 if the server answers a ping that was not ours */
     bool has_chain;
     uint32_t chain; /* at `applied` */
+    char again[33]; /* 32 hex digits */
     char reason[64];
     char text[256]; /* for the log; cut to fit */
 };
