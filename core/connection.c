@@ -5,14 +5,19 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/crc32c.h"
+#include "handover/standing.h"
 #include "protocol.h"
 
 /* Replies are sent in between when so many lie, so that a burst of pings is no reason to close. */
 #define SEND_AT (CONNECTION_MAX_UNSENT / 2)
+
+/* A longer line is no hello of ours. */
+#define MOST_AGAIN_BYTES (8 << 10)
 
 int connection_shard(const char *name, size_t length, int shard_count)
 {
@@ -29,8 +34,40 @@ struct connection *connection_new(int fd, const char *address, size_t max_messag
     }
     connection->fd = fd;
     connection->frame = frame_make(max_message);
+    connection->ends_lines = true;
     (void)snprintf(connection->address, sizeof connection->address, "%s", address);
     return connection;
+}
+
+bool connection_ask_again(struct connection *connection)
+{
+    unsigned char random[(CONNECTION_AGAIN_LENGTH - 1) / 2];
+
+    if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random)
+        return false;
+    for (size_t i = 0; i < sizeof random; i++)
+        (void)snprintf(connection->again + 2 * i, 3, "%02x", random[i]);
+    text_printf(&connection->out, "{\"@again\":\"%s\"}\n", connection->again);
+    return true;
+}
+
+/* What the next process could make of the stream if this one were killed now. */
+static enum standing_state place_of(const struct connection *connection)
+{
+    if (connection->ending)
+        return STANDING_LOST;
+    if (connection->named || connection->again[0] != '\0')
+        return STANDING_NAMED;
+    if (!frame_is_between(&connection->frame) || connection->in.length > 0)
+        return connection->messages > 0 && connection->ends_lines ? STANDING_TORN : STANDING_LOST;
+    if (connection->messages == 0)
+        return STANDING_FRESH;
+    return connection->ends_lines ? STANDING_LINES : STANDING_RUN;
+}
+
+void connection_note_place(struct connection *connection)
+{
+    standing_set(connection->slot, place_of(connection));
 }
 
 void connection_make_report(struct connection *connection)
@@ -200,6 +237,43 @@ static enum connection_status take_bytes(struct connection *connection,
     return connection_flush(connection);
 }
 
+/* Whether the line is an object of the protocol with the digits that were asked for. */
+static bool is_again(const struct connection *connection, struct connection_context *context,
+                     const char *line, size_t length)
+{
+    struct frame frame = frame_make(MOST_AGAIN_BYTES);
+    size_t at, size;
+
+    return length <= MOST_AGAIN_BYTES &&
+           memmem(line, length, connection->again, CONNECTION_AGAIN_LENGTH - 1) != NULL &&
+           frame_next(&frame, line, length, &at, &size) == FRAME_OBJECT && at == 0 &&
+           size == length && (frame.traits & FRAME_HAS_AT) != 0 &&
+           protocol_is_again(context, line, length, frame.traits, connection->again);
+}
+
+/* Passes over all that isn't the hello that was asked for, line by line; with that the stream
+ * begins. */
+static enum connection_status await_again(struct connection *connection,
+                                          struct connection_context *context, const char *bytes,
+                                          size_t length)
+{
+    size_t at = 0;
+    const char *end;
+
+    while ((end = memchr(bytes + at, '\n', length - at)) != NULL) {
+        size_t size = (size_t)(end - (bytes + at));
+
+        if (is_again(connection, context, bytes + at, size)) {
+            connection->again[0] = '\0';
+            return take_bytes(connection, context, bytes + at, length - at);
+        }
+        at += size + 1;
+    }
+    /* Of a line that is too long so much stays that it remains so. */
+    length = length - at > MOST_AGAIN_BYTES + 1 ? at + MOST_AGAIN_BYTES + 1 : length;
+    return keep(connection, bytes, at, length) ? CONNECTION_GOES_ON : CONNECTION_BROKEN;
+}
+
 /* The peer sends no more. An unfinished message is refused, and replies still go out. */
 static enum connection_status take_end(struct connection *connection,
                                        struct connection_context *context, const char *why)
@@ -221,13 +295,15 @@ static void touch_agent(const struct connection *connection, int64_t wall_ns)
         atomic_store_explicit(&connection->agent->last_seen_ns, wall_ns, memory_order_relaxed);
 }
 
-enum connection_status connection_read(struct connection *connection,
-                                       struct connection_context *context)
+static enum connection_status read_once(struct connection *connection,
+                                        struct connection_context *context)
 {
     size_t kept = connection->in.length;
     bool in_place = kept > CONNECTION_READ_BYTES;
     char *bytes = context->buffer;
+    enum connection_status status;
     ssize_t got;
+    bool ends_line;
 
     /* A short rest goes in front of what is read; a long one is added to where it lies. */
     if (in_place) {
@@ -246,13 +322,36 @@ enum connection_status connection_read(struct connection *connection,
         return take_end(connection, context, got == 0 ? "closed" : strerror(errno));
     touch_agent(connection, context->ingest->wall_ns);
     context->bytes_read += (uint64_t)got;
-    return take_bytes(connection, context, bytes, kept + (size_t)got);
+    if (connection->again[0] != '\0')
+        return await_again(connection, context, bytes, kept + (size_t)got);
+    ends_line = bytes[kept + (size_t)got - 1] == '\n';
+    status = take_bytes(connection, context, bytes, kept + (size_t)got);
+    if (frame_is_between(&connection->frame))
+        connection->ends_lines = ends_line;
+    return status;
+}
+
+enum connection_status connection_read(struct connection *connection,
+                                       struct connection_context *context)
+{
+    enum connection_status status;
+
+    standing_begin_read(connection->slot);
+    status = read_once(connection, context);
+    connection_note_place(connection);
+    return status;
 }
 
 enum connection_status connection_resume(struct connection *connection,
                                          struct connection_context *context)
 {
-    return take_bytes(connection, context, connection->in.at, connection->in.length);
+    enum connection_status status;
+
+    if (connection->again[0] != '\0')
+        return CONNECTION_GOES_ON; /* a part of a line */
+    status = take_bytes(connection, context, connection->in.at, connection->in.length);
+    connection_note_place(connection);
+    return status;
 }
 
 enum connection_status connection_flush(struct connection *connection)

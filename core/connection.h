@@ -21,6 +21,9 @@
 /* A peer that lets more replies lie is closed. */
 #define CONNECTION_MAX_UNSENT (64 << 10)
 
+/* Room for 128 random bits in hexadecimal digits, with its NUL. */
+#define CONNECTION_AGAIN_LENGTH 33
+
 /* How many bytes one read takes at most: a batch of it must not keep the others waiting. */
 #define CONNECTION_READ_BYTES (64 << 10)
 
@@ -33,6 +36,8 @@ enum connection_status {
     CONNECTION_ENDS,     /* to be closed, once the replies are sent */
     CONNECTION_BROKEN,   /* to be closed at once */
 };
+
+struct standing_slot;
 
 struct connection {
     int fd;
@@ -50,9 +55,16 @@ struct connection {
     bool wants_to_write;   /* the poller waits for room */
     bool ending;           /* nothing more is read; unsent replies keep it open */
     bool drained;          /* what it held when the server began to stop is applied */
-    bool reports;          /* its sender is told what becomes of each sample */
-    struct report report;  /* how */
-    const char *why;       /* it ends: in words, for the log */
+    bool ends_lines;       /* its messages end their lines, as far as is known */
+    bool is_stored;        /* the service manager has a dup of its socket */
+    int64_t begun_ns;      /* steady: when its shard first had it */
+    /* What a process that is gone has taken from it nobody knows, so its sender is asked to say
+     * hello again, with these digits, and until then nothing counts; "": that is not so. */
+    char again[CONNECTION_AGAIN_LENGTH];
+    struct standing_slot *slot;         /* lent: where it stands is noted there; NULL: nowhere */
+    bool reports;                       /* its sender is told what becomes of each sample */
+    struct report report;               /* how */
+    const char *why;                    /* it ends: in words, for the log */
     struct connection *next, *previous; /* in its shard's list */
 };
 
@@ -73,6 +85,13 @@ int connection_shard(const char *name, size_t length, int shard_count);
 
 /* Takes over the descriptor, even on NULL (no memory; it is closed then). */
 struct connection *connection_new(int fd, const char *address, size_t max_message);
+
+/* Has its sender say hello again before anything else, for what it sent meanwhile may have been
+ * applied or not; false without random bytes. */
+bool connection_ask_again(struct connection *connection);
+
+/* Notes in its slot where it stands, all bytes that were read being applied. */
+void connection_note_place(struct connection *connection);
 
 /* From now on its sender is told what becomes of each sample. */
 void connection_make_report(struct connection *connection);

@@ -18,6 +18,7 @@
 #include "handover/handover.h"
 #include "handover/program.h"
 #include "handover/service.h"
+#include "handover/standing.h"
 #include "probe.h"
 #include "server.h"
 
@@ -152,12 +153,13 @@ static int check_handover(const char *fd, const struct conf *conf)
  * What the image before us left, NULL if there was none. If it can't be read, its descriptors are
  * closed, and so agents resume and nothing is lost; which ones they are nobody knows any more.
  */
-static struct handover_received *take_handover(const char *fd, struct rasad_error *error)
+static struct handover_received *take_handover(const char *fd, struct standing **standing,
+                                               struct rasad_error *error)
 {
     struct handover_received *received = NULL;
 
     if (fd == NULL)
-        return service_take(error);
+        return service_take(standing, error);
     if (!handover_take(atoi(fd), &received, error))
         (void)close_range(STDERR_FILENO + 1, ~0U, 0);
     if (received != NULL)
@@ -165,9 +167,14 @@ static struct handover_received *take_handover(const char *fd, struct rasad_erro
     return received;
 }
 
+/* What the server has not taken is for the next process. */
 static void origin_end(struct server_origin *origin)
 {
     handover_close(origin->received);
+    if (origin->standing == NULL)
+        return;
+    standing_leave(origin->standing);
+    standing_close(origin->standing);
 }
 
 /* Owns the conf. */
@@ -183,12 +190,19 @@ static int serve(struct conf *conf, bool verbose, struct server_origin *origin, 
              log_number("metrics", (int64_t)conf->metric_count),
              log_number("plugins", (int64_t)conf->shelf.count));
     if (damage[0] != '\0')
-        log_warning(&log, "connections were not taken over, their agents will resume",
+        log_warning(&log,
+                    origin->received == NULL
+                        ? "connections were not taken over, their agents will resume"
+                        : "connections are taken over as after a kill",
                     log_text("reason", damage));
     fine = server_open(&server, conf, &log, verbose, origin, &error);
     if (fine && origin->received != NULL)
         handover_finish(origin->received, &server);
     handover_close(TAKE(origin->received));
+    if (fine)
+        server_settle(&server);
+    else if (server.common.standing != NULL)
+        standing_leave(server.common.standing); /* the next process may fare better */
     fine = fine && server_run(&server, &error);
     server_close(&server);
     if (!fine)
@@ -213,7 +227,7 @@ int main(int argc, char *argv[])
     if (arguments.done)
         return arguments.status;
     if (arguments.check == NULL && !arguments.test && !arguments.print)
-        origin.received = take_handover(arguments.handover, &damage);
+        origin.received = take_handover(arguments.handover, &origin.standing, &damage);
     if (arguments.conf != NULL)
         (void)snprintf(path, sizeof path, "%s", arguments.conf);
     else

@@ -385,6 +385,18 @@ enum connection_status protocol_object(struct connection *connection,
     return status;
 }
 
+bool protocol_is_again(struct connection_context *context, const char *bytes, size_t length,
+                       uint32_t traits, const char *digits)
+{
+    json_object *object = message_read(context->ingest->reader, bytes, length, traits);
+    json_object *hello, *again;
+
+    return object != NULL && json_object_object_get_ex(object, "@hello", &hello) &&
+           json_object_object_get_ex(hello, "again", &again) &&
+           json_object_is_type(again, json_type_string) &&
+           strcmp(json_object_get_string(again), digits) == 0;
+}
+
 void protocol_acknowledge(struct connection *connection, const struct connection_context *context)
 {
     const struct stream *stream = connection->stream;

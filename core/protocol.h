@@ -17,6 +17,10 @@ enum connection_status protocol_object(struct connection *connection,
                                        struct connection_context *context, const char *bytes,
                                        size_t length, uint32_t traits);
 
+/* Whether the object is a hello that answers {"@again": DIGITS}. */
+bool protocol_is_again(struct connection_context *context, const char *bytes, size_t length,
+                       uint32_t traits, const char *digits);
+
 /* Queues {"@ack": N} for what is new of the stream: applied or, where streams are kept on disk,
  * committed. */
 void protocol_acknowledge(struct connection *connection, const struct connection_context *context);

@@ -17,6 +17,7 @@
 #include "exporter/process.h"
 #include "handover/durable.h"
 #include "handover/service.h"
+#include "handover/standing.h"
 #include "isolate/isolate.h"
 
 /* More descriptors than this are of no use to us. */
@@ -109,6 +110,11 @@ static bool open_store(struct server *server, struct rasad_error *error)
     return true;
 }
 
+static void tell_progress(void *context)
+{
+    service_tell_progress(&((struct server *)context)->progress_ns);
+}
+
 struct loading server_loading(struct server *server)
 {
     return (struct loading){
@@ -120,6 +126,8 @@ struct loading server_loading(struct server *server)
         .view = &server->view,
         .log = server->log,
         .steady_ns = clock_steady_ns(),
+        .progress = tell_progress,
+        .progress_context = server,
     };
 }
 
@@ -245,6 +253,65 @@ static void watch_crashes(const struct server *server)
     }
 }
 
+/* Whether connections can live on in the service manager's store, and counts on the disk. */
+static bool may_be_kept(const struct server *server)
+{
+    struct rasad_error error;
+
+    return service_is_there() && durable_is_wanted(server->conf, &error);
+}
+
+/* From now on sockets live on if this process is killed, if that is worth it and can be had. */
+static void open_standing(struct server *server, struct standing *left)
+{
+    struct rasad_error error;
+
+    server->common.standing = left;
+    if (left != NULL && !may_be_kept(server)) { /* the conf has changed */
+        standing_close(left);
+        server->common.standing = NULL;
+    }
+    if (left == NULL && may_be_kept(server) && !standing_open(-1, &server->common.standing, &error))
+        log_warning(server->log, "connections will not outlive a kill",
+                    log_text("reason", error.text));
+}
+
+void server_settle(struct server *server)
+{
+    if (server->common.standing != NULL)
+        standing_settle(server->common.standing);
+}
+
+static void note_place(struct server *server, enum handover_place place,
+                       const struct sockets *sockets, const struct conf_listen *conf)
+{
+    struct handover_sockets now = {.address = {conf->address, strlen(conf->address)},
+                                   .port = conf->port,
+                                   .count = (uint8_t)sockets->count};
+
+    for (size_t i = 0; i < sockets->count; i++)
+        now.fds[i] = sockets->fds[i];
+    standing_place(server->common.standing, place, &now);
+}
+
+void server_note_places(struct server *server)
+{
+    if (server->common.standing == NULL)
+        return;
+    note_place(server, HANDOVER_LISTEN, listener_lock(&server->listener), &server->conf->listen);
+    listener_unlock(&server->listener);
+    note_place(server, HANDOVER_HTTP, http_sockets(server->http), &server->conf->http);
+}
+
+void server_tell_ready(const struct server *server)
+{
+    char status[64];
+
+    (void)snprintf(status, sizeof status, "taking samples for %zu metric%s",
+                   server->conf->metric_count, server->conf->metric_count == 1 ? "" : "s");
+    service_tell_ready(status);
+}
+
 bool server_begin_conf(const struct server *server, struct conf *conf, struct rasad_error *error)
 {
     const struct isolate_house house = {.log = server->log,
@@ -255,7 +322,7 @@ bool server_begin_conf(const struct server *server, struct conf *conf, struct ra
 }
 
 bool server_open(struct server *server, struct conf *conf, const struct log *log, bool verbose,
-                 const struct server_origin *origin, struct rasad_error *error)
+                 struct server_origin *origin, struct rasad_error *error)
 {
     rlim_t limit = raise_limit();
 
@@ -283,6 +350,8 @@ bool server_open(struct server *server, struct conf *conf, const struct log *log
     standstill_open(&server->common.standstill, server->common.shard_count);
     taps_open(&server->taps);
     view_open(&server->view);
+    tell_progress(server);
+    open_standing(server, TAKE(origin->standing));
     if (!open_store(server, error))
         return false;
     watch_crashes(server);
@@ -295,8 +364,11 @@ bool server_open(struct server *server, struct conf *conf, const struct log *log
         return false;
     make_source(server);
     adopt(server); /* before anybody can look */
-    return open_http(server, limit, error) && start_threads(server, error) &&
-           reloader_start(&server->reloader, server, error) && admin_start(server->admin, error);
+    if (!open_http(server, limit, error))
+        return false;
+    server_note_places(server);
+    return start_threads(server, error) && reloader_start(&server->reloader, server, error) &&
+           admin_start(server->admin, error);
 }
 
 /* What a signal asks for; false if it is the end. */
@@ -336,14 +408,6 @@ static void close_admin(struct server *server)
 {
     admin_close(server->admin);
     server->admin = NULL;
-}
-
-/* Whether connections can live on in the service manager's store, and counts on the disk. */
-static bool may_be_kept(const struct server *server)
-{
-    struct rasad_error error;
-
-    return service_is_there() && durable_is_wanted(server->conf, &error);
 }
 
 /* What was applied is durable by now. Whoever comes until the next process is there waits at the
@@ -391,7 +455,7 @@ static void stop(struct server *server)
     service_tell_stopping();
     reloader_stop(&server->reloader);
     close_admin(server);
-    kept = may_be_kept(server); /* by a conf that no reload changes any more */
+    kept = server->common.standing != NULL;
     http_set_ready(server->http, kept);
     if (!kept)
         listener_close(&server->listener);
@@ -472,13 +536,15 @@ void server_let_go(struct server *server)
 bool server_run(struct server *server, struct rasad_error *error)
 {
     struct pollfd polled[POLLED_SOCKETS + SOCKETS_MOST];
+    struct heartbeat heartbeat = heartbeat_make(service_beat_ns(), clock_steady_ns());
     bool resting = false;
 
     http_set_ready(server->http, true);
-    service_tell_ready();
+    server_tell_ready(server);
     while (!server->ending) {
         nfds_t count = list_polled(server, polled);
-        int ready = poll(polled, resting ? POLLED_SOCKETS : count, resting ? REST_MS : -1);
+        int wait_ms = resting ? REST_MS : heartbeat_wait_ms(&heartbeat, clock_steady_ns());
+        int ready = poll(polled, resting ? POLLED_SOCKETS : count, wait_ms);
         bool broken = ready < 0 && errno != EINTR;
 
         if (broken)
@@ -486,6 +552,7 @@ bool server_run(struct server *server, struct rasad_error *error)
         begin_turn(server);
         server->ending = broken || !take_turn(server, polled, count, ready, &resting);
         (void)pthread_mutex_unlock(&server->turn);
+        heartbeat_turn(&heartbeat, &server->common, clock_steady_ns());
     }
     stop(server);
     return error->text[0] == '\0';
@@ -510,6 +577,7 @@ void server_close(struct server *server)
     taps_close(&server->taps);
     families_close(&server->families);
     store_close(server->store);
+    standing_close(server->common.standing);
     standstill_close(&server->common.standstill);
     conf_free(server->conf);
     crash_end();

@@ -13,6 +13,7 @@
 #include "family.h"
 #include "handover/handover.h"
 #include "handover/program.h"
+#include "heartbeat.h"
 #include "listener.h"
 #include "publisher.h"
 #include "reload/reload.h"
@@ -43,6 +44,7 @@ struct server {
     struct reloader reloader;
     const struct program *program;      /* whose place another may take; NULL: it is not known */
     struct handover_received *received; /* while it opens; NULL: none. The caller's. */
+    int64_t progress_ns; /* steady: when the service manager heard last that the start goes on */
     pthread_mutex_t turnstile; /* before `turn`: who waits for it isn't overtaken by the loop */
     pthread_mutex_t turn;      /* held by the loop but while it waits for events */
     _Atomic bool ending;       /* set under `turn`: the loop has ended */
@@ -52,12 +54,22 @@ struct server {
 struct server_origin {
     const struct program *program;
     struct handover_received *received; /* what the image before has left */
+    struct standing *standing; /* where its connections stand; the server's from server_open() on */
 };
 
 /* Starts everything; the conf is the server's from now on. Even on false to be ended with
  * server_close(). */
 bool server_open(struct server *server, struct conf *conf, const struct log *log, bool verbose,
-                 const struct server_origin *origin, struct rasad_error *error);
+                 struct server_origin *origin, struct rasad_error *error);
+
+/* When all runs and nobody needs `received` any more: what is left of it is ended. */
+void server_settle(struct server *server);
+
+/* Tells the next process, if this one is killed, what is listened at. */
+void server_note_places(struct server *server);
+
+/* What people read at the service manager about a server that works. */
+void server_tell_ready(const struct server *server);
 
 /* Lets the isolated metrics of a conf work for this server, before it is the server's. */
 bool server_begin_conf(const struct server *server, struct conf *conf, struct rasad_error *error);

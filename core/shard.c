@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "crash.h"
+#include "handover/standing.h"
 #include "protocol.h"
 
 /* Events of one round. */
@@ -22,6 +23,17 @@
 /* How often expired series are looked for, and how many table slots at a time. */
 #define SWEEP_EVERY_NS (NS_PER_S / 2)
 #define SWEEP_SLOTS 32768
+
+/* A connection that has lived for so long is worth a dup in the service manager's store, to which
+ * no more than so many are given with each sweep. A flood of short ones is none of its business. */
+#define STORE_AFTER_NS NS_PER_S
+#define STORED_AT_ONCE 32
+
+/* How long the service manager may take for one when the server stops. */
+#define STORE_WAIT_MS 1000
+
+/* How long a sender that is asked to say hello again may take. */
+#define AGAIN_NS (5 * NS_PER_S)
 
 bool shard_open(struct shard *shard, struct shard_common *common, int index,
                 struct rasad_error *error)
@@ -129,10 +141,12 @@ static void link_connection(struct shard *shard, struct connection *connection)
     if (connection->next != NULL)
         connection->next->previous = connection;
     shard->connections = connection;
+    shard->unstored += !connection->is_stored;
 }
 
 static void unlink_connection(struct shard *shard, struct connection *connection)
 {
+    shard->unstored -= !connection->is_stored;
     if (connection->next != NULL)
         connection->next->previous = connection->previous;
     if (connection->previous != NULL)
@@ -163,6 +177,8 @@ static void close_connection(struct shard *shard, struct connection *connection)
     (void)epoll_ctl(shard->poller, EPOLL_CTL_DEL, connection->fd, NULL);
     unlink_connection(shard, connection);
     connection_end(connection, &shard->context);
+    standing_end(shard->common->standing, connection->slot, connection->fd);
+    connection->slot = NULL;
     log_end(shard, connection, left);
     connection->ending = true;
     connection->next = shard->ended;
@@ -214,6 +230,7 @@ static void stop_reading(struct connection *connection)
     connection->ending = true;
     connection->frame = frame_make(connection->frame.max_message);
     text_clear(&connection->in);
+    connection_note_place(connection);
 }
 
 /* What becomes of a connection after its bytes were taken. */
@@ -247,6 +264,10 @@ static void take_connection(struct shard *shard, struct connection *connection)
 
     connection_begin(connection, &shard->context);
     link_connection(shard, connection);
+    if (connection->begun_ns == 0)
+        connection->begun_ns = shard->ingest.steady_ns;
+    if (connection->again[0] != '\0')
+        shard->again_until_ns = shard->ingest.steady_ns + AGAIN_NS;
     if (epoll_ctl(shard->poller, EPOLL_CTL_ADD, connection->fd, &event) != 0) {
         connection->why = strerror(errno);
         close_connection(shard, connection);
@@ -376,11 +397,83 @@ static void note_news(struct shard *shard)
 /* Between two batches: what others want. */
 static void heed_others(struct shard *shard)
 {
+    counter_add(&shard->pulse, 1);
     grant_cut(shard);
     if (!standstill_is_wanted(&shard->common->standstill))
         return;
     standstill_join(&shard->common->standstill, shard->index);
     tell_time(shard);
+}
+
+/* Gives the service manager a dup of one; false if it is too busy, or has no room. */
+static bool store_connection(struct shard *shard, struct connection *connection, int wait_ms)
+{
+    bool was_stored = false;
+
+    if (connection->slot == NULL)
+        connection->slot = standing_claim(shard->common->standing, connection->fd,
+                                          connection->address, &was_stored);
+    if (connection->slot == NULL)
+        return false;
+    connection_note_place(connection);
+    if (!standing_store(connection->slot, connection->fd, wait_ms))
+        return false;
+    connection->is_stored = true;
+    shard->unstored--;
+    return true;
+}
+
+/* Answers of clients of the admin socket are no connection to come back to. */
+static bool is_worth_storing(const struct connection *connection, int64_t now_ns)
+{
+    return !connection->is_stored && !connection->reports && !connection->ending &&
+           now_ns - connection->begun_ns >= STORE_AFTER_NS;
+}
+
+/* Those that have lived for a while. */
+static void store_connections(struct shard *shard, int64_t now_ns)
+{
+    int left = STORED_AT_ONCE;
+
+    if (shard->common->standing == NULL)
+        return;
+    standing_tell(shard->common->standing);
+    if (shard->unstored == 0)
+        return;
+    for (struct connection *at = shard->connections; at != NULL && left > 0; at = at->next) {
+        if (!is_worth_storing(at, now_ns))
+            continue;
+        if (!store_connection(shard, at, 0))
+            return;
+        left--;
+    }
+}
+
+void shards_store_connections(struct shard *shards, int count)
+{
+    for (int i = 0; i < count; i++) {
+        for (struct connection *at = shards[i].connections; at != NULL; at = at->next) {
+            if (!at->is_stored && !at->reports && !store_connection(&shards[i], at, STORE_WAIT_MS))
+                return;
+        }
+    }
+}
+
+/* Who was asked to say hello again, and did not. */
+static void close_silent(struct shard *shard, int64_t now_ns)
+{
+    struct connection *next;
+
+    if (shard->again_until_ns == 0 || now_ns < shard->again_until_ns)
+        return;
+    shard->again_until_ns = 0;
+    for (struct connection *at = shard->connections; at != NULL; at = next) {
+        next = at->next;
+        if (at->again[0] == '\0')
+            continue;
+        at->why = "it did not say hello again";
+        close_connection(shard, at);
+    }
 }
 
 static void sweep(struct shard *shard)
@@ -393,6 +486,8 @@ static void sweep(struct shard *shard)
     if (now_ns < shard->next_sweep_ns)
         return;
     shard->next_sweep_ns = now_ns + SWEEP_EVERY_NS;
+    close_silent(shard, now_ns);
+    store_connections(shard, now_ns);
     /* All of a large table in some ten seconds, whatever its size. */
     series_sweep(&shard->ingest.store, SWEEP_SLOTS + shard->ingest.store.table.mask / 20, &limits);
     agents_sweep(&shard->agents, &shard->agent_sweep_slot, SWEEP_SLOTS,
@@ -457,8 +552,8 @@ static void take_round(struct shard *shard, int timeout_ms)
     }
     take_mail(shard);
     heed_others(shard);
-    free_ended(shard);
     sweep(shard);
+    free_ended(shard);
     note_news(shard);
 }
 

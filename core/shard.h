@@ -39,6 +39,7 @@ struct shard_common {
     struct taps *taps; /* who watches what the shards take */
     int shard_count;
     struct standstill standstill;
+    struct standing *standing;        /* lent; NULL: no socket outlives a kill */
     struct shard *shards;             /* all of them, for handing over */
     _Atomic int64_t agent_count;      /* connected: rasad_agents */
     _Atomic int64_t connection_count; /* open */
@@ -77,6 +78,10 @@ struct shard {
     bool has_hurried;            /* likewise: urgently */
     uint64_t unsettled_bytes;    /* read before the last cut, and not on disk yet */
     _Atomic bool stopping;
+    _Atomic uint64_t pulse; /* counts whenever the thread comes by, for heartbeat.h */
+    uint64_t seen_pulse;    /* of whoever looks */
+    size_t unstored;        /* connections that the service manager has no dup of */
+    int64_t again_until_ns; /* steady: until when hellos that were asked for may come; 0: none */
     size_t agent_sweep_slot;
     int64_t next_sweep_ns; /* steady */
     struct gate endings;   /* for the log */
@@ -97,6 +102,9 @@ void shards_stop(struct shard *shards, int count);
  * why, for the log. */
 void shards_acknowledge(struct shard *shards, int count);
 void shards_close_connections(struct shard *shards, int count, const char *why);
+
+/* After shards_stop(): gives the service manager a dup of each connection that it has none of. */
+void shards_store_connections(struct shard *shards, int count);
 
 /* Frees all. Nobody may hold a series of it any more. */
 void shard_close(struct shard *shard);

@@ -59,6 +59,17 @@ struct frame frame_make(size_t max_message)
     return (struct frame){.max_message = max_message, .verdict = FRAME_OBJECT};
 }
 
+struct frame frame_make_torn(size_t max_message)
+{
+    return (struct frame){
+        .max_message = max_message, .state = SKIP_LINE, .verdict = FRAME_TRUNCATED};
+}
+
+bool frame_is_between(const struct frame *frame)
+{
+    return frame->state == TOP;
+}
+
 static bool is_digit(unsigned char c)
 {
     return c >= '0' && c <= '9';

@@ -74,6 +74,12 @@ struct frame {
 /* A frame at the start of a stream. */
 struct frame frame_make(size_t max_message);
 
+/* A frame within a message whose beginning is gone: it is FRAME_TRUNCATED up to the line feed. */
+struct frame frame_make_torn(size_t max_message);
+
+/* Whether all bytes so far belong to messages that are at their end. */
+bool frame_is_between(const struct frame *frame);
+
 /*
  * Looks for the next message in the bytes [0, length), of which those before frame->next were seen
  * already. If one is found, [*at, *at + *size) are its bytes (all of a FRAME_OBJECT; of others

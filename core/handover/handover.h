@@ -35,7 +35,8 @@ bool handover_seal(const struct handover *handover, int *fd, struct rasad_error 
 struct handover_received {
     struct text bytes;
     struct handover handover;
-    bool was_kept; /* by the service manager, for a process that ended (service.h) */
+    bool was_kept;   /* by the service manager, for a process that ended (service.h) */
+    bool was_killed; /* that one: nothing was handed over, see standing.h */
 };
 
 /* Reads what lies at the descriptor, which is closed. On false the error says why; there is nothing

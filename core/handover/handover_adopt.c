@@ -15,6 +15,7 @@
 #include "base/scoped.h"
 #include "handover/handover.h"
 #include "handover/handover_numbers.h"
+#include "handover/standing.h"
 #include "isolate/keeper.h"
 #include "protocol.h"
 #include "server.h"
@@ -175,6 +176,43 @@ int handover_admin(struct handover_received *received, const char *path)
 
 /* ---- Connections --------------------------------------------------------------------------- */
 
+/* Has the stream of a process that was killed go on where it stands; false if that can't be. */
+static bool go_on(struct connection *connection, enum standing_state stood)
+{
+    switch (stood) {
+    case STANDING_FRESH:
+        return true;
+    case STANDING_RUN:
+        connection->ends_lines = false;
+        break;
+    case STANDING_TORN:
+        connection->frame = frame_make_torn(connection->frame.max_message);
+        break;
+    case STANDING_LINES:
+        break;
+    case STANDING_NAMED:
+        return connection_ask_again(connection);
+    default:
+        return false;
+    }
+    connection->messages = 1; /* at least: it is too late for a hello */
+    return true;
+}
+
+/* A connection of a process that handed nothing over; NULL if it can't go on. */
+static struct connection *make_standing(struct handover_connection *from, size_t max_message)
+{
+    char address[ADDRESS_LENGTH];
+    struct connection *connection;
+
+    (void)snprintf(address, sizeof address, "%.*s", (int)from->address.length, from->address.at);
+    connection = connection_new(take_fd(&from->fd), address, max_message);
+    if (connection == NULL || go_on(connection, from->stood))
+        return connection;
+    connection_free(connection);
+    return NULL;
+}
+
 /* A connection as it was, of no agent yet; NULL if there is no memory. */
 static struct connection *make_connection(struct handover_connection *from)
 {
@@ -187,6 +225,8 @@ static struct connection *make_connection(struct handover_connection *from)
         return NULL;
     connection->frame = from->frame;
     connection->named = from->named;
+    (void)snprintf(connection->again, sizeof connection->again, "%.*s", (int)from->again.length,
+                   from->again.at);
     connection->ending = from->ending;
     connection->messages = from->messages;
     if (from->reports)
@@ -248,7 +288,11 @@ static bool adopt_connection(struct server *server, struct handover_connection *
     struct shard *shard = &server->shards[index];
     struct connection *connection;
 
-    if (from->fd < 0 || (connection = make_connection(from)) == NULL)
+    if (from->fd < 0)
+        return false;
+    connection = from->stood != STANDING_FREE ? make_standing(from, server->conf->max_message)
+                                              : make_connection(from);
+    if (connection == NULL)
         return false;
     connection->shard = index;
     connection->counts_as_agent = from->begun;
@@ -259,6 +303,9 @@ static bool adopt_connection(struct server *server, struct handover_connection *
         return false;
     }
     (void)atomic_fetch_add(&common->connection_count, 1);
+    connection->slot = standing_claim(common->standing, connection->fd, connection->address,
+                                      &connection->is_stored);
+    connection_note_place(connection);
     shard_give(shard, connection);
     return true;
 }
@@ -375,6 +422,11 @@ void handover_finish(struct handover_received *received, struct server *server)
     int64_t connections = atomic_load(&server->common.connection_count);
     int64_t paused_ns = clock_steady_ns() - handover->begun_ns;
 
+    if (received->was_killed) {
+        log_info(server->log, "connections of a process that was killed taken over",
+                 log_number("count", connections));
+        return;
+    }
     if (received->was_kept) {
         log_info(server->log, "connections taken from the service manager",
                  log_number("count", connections), log_number("paused_us", paused_ns / 1000));
@@ -405,6 +457,8 @@ static void close_place(struct handover_received *received, enum handover_place 
     if (place == HANDOVER_ADMIN && was.address != NULL)
         (void)unlink(was.address);
     free(was.address);
+    if (received->was_kept)
+        sockets_leave(&sockets); /* this start has failed; another will serve there */
     sockets_close(&sockets);
 }
 

@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/memory_file.h"
 #include "base/scoped.h"
 #include "handover/handover.h"
 #include "handover/handover_numbers.h"
@@ -54,6 +55,7 @@ static bool add_connection(struct handover *handover, const struct connection *c
         .frame = connection->frame,
         .in = {connection->in.at, connection->in.length},
         .out = {connection->out.at, connection->out.length},
+        .again = bytes_of(connection->again),
     };
     if (agent != NULL)
         to->agent = (struct handover_bytes){agent->name, agent->length};
@@ -219,7 +221,7 @@ bool handover_seal(const struct handover *handover, int *fd, struct rasad_error 
 {
     static const int seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
     SCOPED(text_free) struct text bytes = {0};
-    SCOPED(close_at) int memory = memfd_create("rasad-handover", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    SCOPED(close_at) int memory = memory_file("rasad-handover");
 
     handover_write(handover, &bytes);
     if (bytes.failed)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/crc32c.h"
+#include "connection.h"
 
 static const char magic[8] = "RASADHO\n";
 
@@ -193,10 +194,13 @@ static void code_connection(struct coder *coder, struct handover_connection *con
     code_frame(coder, &connection->frame);
     code_bytes(coder, &connection->in, MOST_BYTES);
     code_bytes(coder, &connection->out, MOST_BYTES);
+    code_bytes(coder, &connection->again, CONNECTION_AGAIN_LENGTH - 1);
     coder->failed |=
         !frame_is_sound(&connection->frame, connection->in.length) ||
         connection->acknowledged > connection->applied ||
-        ((connection->named || connection->has_stream) && connection->agent.length == 0);
+        ((connection->named || connection->has_stream) && connection->agent.length == 0) ||
+        (connection->again.length > 0 && (connection->again.length != CONNECTION_AGAIN_LENGTH - 1 ||
+                                          connection->in.length > CONNECTION_READ_BYTES));
 }
 
 /* Lists each member's coding, behind the count. */

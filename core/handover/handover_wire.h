@@ -28,7 +28,7 @@
 
 /* Raised whenever the values, their order, or the meaning of one changes; the states within a
  * struct frame are such values. Only the same version is ever read. */
-#define HANDOVER_VERSION 1
+#define HANDOVER_VERSION 2
 
 /* Bytes before the values. */
 #define HANDOVER_HEAD_BYTES 24
@@ -97,6 +97,8 @@ struct handover_connection {
     struct frame frame;
     struct handover_bytes in;
     struct handover_bytes out;
+    struct handover_bytes again; /* of length 0, or see struct connection */
+    uint8_t stood; /* enum standing_state, of one that nobody handed over; not in the bytes, 0 */
 };
 
 /* Which socket a descriptor is, for those who get it under another number. */

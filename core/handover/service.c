@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "handover/service.h"
 
-#include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,49 +11,89 @@
 
 #include "base/clock.h"
 #include "base/scoped.h"
+#include "handover/notice.h"
 #include "server.h"
 
-/* How the store knows them. */
+/* How the store knows the handover. */
 #define MEMORY_NAME "rasad-handover"
-#define SOCKET_NAME "rasad-socket"
-
-/* Descriptors of one message, which is what the kernel lets pass. */
-#define MOST_AT_ONCE 253
 
 /* How long the service manager may take to look at what it was given. */
 #define BARRIER_US (5 * UINT64_C(1000000))
 
-void service_tell_ready(void)
+/* How long it may take to hear a word. */
+#define WAIT_MS 2000
+
+/* A start that goes on says so no more often than this, and asks for so much more time. */
+#define PROGRESS_NS NS_PER_S
+#define PROGRESS_US 30000000
+
+/* ---- Words --------------------------------------------------------------------------------- */
+
+/* A state, and a line for people. */
+static void tell(const char *state, const char *status)
 {
-    (void)sd_notify(0, "READY=1");
+    char words[512];
+
+    (void)snprintf(words, sizeof words, "%s\nSTATUS=%s", state, status);
+    (void)notice_send(words, -1, WAIT_MS);
+}
+
+void service_tell_ready(const char *status)
+{
+    tell("READY=1", status);
+}
+
+void service_tell_reloading(void)
+{
+    char state[64];
+
+    (void)snprintf(state, sizeof state, "RELOADING=1\nMONOTONIC_USEC=%" PRId64,
+                   clock_steady_ns() / 1000);
+    tell(state, "reloading");
 }
 
 void service_tell_stopping(void)
 {
-    (void)sd_notify(0, "STOPPING=1");
+    tell("STOPPING=1", "stopping");
+}
+
+void service_tell_progress(int64_t *told_ns)
+{
+    char words[64];
+    int64_t now_ns = clock_steady_ns();
+
+    if (now_ns - *told_ns < PROGRESS_NS)
+        return;
+    *told_ns = now_ns;
+    (void)snprintf(words, sizeof words, "EXTEND_TIMEOUT_USEC=%d\nWATCHDOG=1", PROGRESS_US);
+    (void)notice_send(words, -1, 0);
+}
+
+int64_t service_beat_ns(void)
+{
+    uint64_t within_us = 0;
+
+    if (sd_watchdog_enabled(0, &within_us) <= 0 || within_us > INT64_MAX / 1000)
+        return 0;
+    return (int64_t)within_us * 1000 / 2;
+}
+
+bool service_beat(void)
+{
+    return notice_send("WATCHDOG=1", -1, 0);
 }
 
 bool service_is_there(void)
 {
-    const char *path = getenv("NOTIFY_SOCKET");
-
-    return path != NULL && path[0] != '\0';
-}
-
-static bool read_cookie(int fd, uint64_t *cookie)
-{
-    socklen_t size = sizeof *cookie;
-
-    return getsockopt(fd, SOL_SOCKET, SO_COOKIE, cookie, &size) == 0 && size == sizeof *cookie;
+    return notice_is_heard();
 }
 
 /* ---- What is kept -------------------------------------------------------------------------- */
 
-/* The sockets of a handover, as it goes into the store. */
+/* Which sockets the handover has. */
 struct keeping {
-    struct handover_cookie *cookies;
+    struct handover_cookie *cookies; /* the handover's */
     size_t count, room;
-    int *fds;
 };
 
 static void count_one(int32_t *fd, void *context)
@@ -66,26 +106,21 @@ static void list_one(int32_t *fd, void *context)
     struct keeping *keeping = context;
     struct handover_cookie *cookie = &keeping->cookies[keeping->count];
 
-    cookie->fd = *fd;
-    if (read_cookie(*fd, &cookie->cookie))
-        keeping->fds[keeping->count++] = *fd;
+    *cookie = (struct handover_cookie){.fd = *fd, .cookie = standing_cookie(*fd)};
+    keeping->count += cookie->cookie != 0;
 }
 
-static void keeping_free(struct keeping *keeping)
+static bool list_all(struct handover *handover)
 {
-    free(keeping->fds); /* the cookies are the handover's */
-}
+    struct keeping keeping = {.count = 0};
 
-static bool list_all(struct keeping *keeping, struct handover *handover)
-{
-    handover_each_fd(handover, count_one, keeping);
-    keeping->cookies = calloc(keeping->room + 1, sizeof *keeping->cookies);
-    keeping->fds = calloc(keeping->room + 1, sizeof *keeping->fds);
-    handover->cookies = keeping->cookies;
-    if (keeping->cookies == NULL || keeping->fds == NULL)
+    handover_each_fd(handover, count_one, &keeping);
+    keeping.cookies = calloc(keeping.room + 1, sizeof *keeping.cookies);
+    handover->cookies = keeping.cookies;
+    if (keeping.cookies == NULL)
         return false;
-    handover_each_fd(handover, list_one, keeping);
-    handover->cookie_count = keeping->count;
+    handover_each_fd(handover, list_one, &keeping);
+    handover->cookie_count = keeping.count;
     return true;
 }
 
@@ -109,42 +144,23 @@ static void forget_counts(struct handover *handover)
     }
 }
 
-/* Gives these to the store. They may break there without being thrown out, for what was sent before
- * that is still to be read. */
-static bool give(const int *fds, size_t count, const char *name, struct rasad_error *error)
-{
-    char text[128];
-
-    (void)snprintf(text, sizeof text, "FDSTORE=1\nFDNAME=%s\nFDPOLL=0", name);
-    while (count > 0) {
-        unsigned some = count < MOST_AT_ONCE ? (unsigned)count : MOST_AT_ONCE;
-        int sent = sd_pid_notify_with_fds(0, 0, text, fds, some);
-
-        if (sent <= 0)
-            return rasad_fail(error, "the service manager takes no descriptors: %s",
-                              strerror(sent < 0 ? -sent : ENOTCONN));
-        fds += some;
-        count -= some;
-    }
-    return true;
-}
-
 static bool keep(struct server *server, struct rasad_error *error)
 {
     SCOPED(handover_free) struct handover handover = {.asker = -1};
-    SCOPED(keeping_free) struct keeping keeping = {.count = 0};
     SCOPED(close_at) int memory = -1;
     int waited;
 
+    shards_store_connections(server->shards, server->common.shard_count);
     if (!handover_collect(server, &handover, error))
         return false;
     handover.begun_ns = clock_steady_ns();
     forget_counts(&handover);
-    if (!list_all(&keeping, &handover))
+    if (!list_all(&handover))
         return rasad_fail_memory(error);
-    if (!handover_seal(&handover, &memory, error) || !give(&memory, 1, MEMORY_NAME, error) ||
-        !give(keeping.fds, keeping.count, SOCKET_NAME, error))
+    if (!handover_seal(&handover, &memory, error))
         return false;
+    if (!notice_send("FDSTORE=1\nFDPOLL=0\nFDNAME=" MEMORY_NAME, memory, WAIT_MS))
+        return rasad_fail(error, "the service manager takes no descriptors");
     waited = sd_notify_barrier(0, BARRIER_US);
     if (waited < 0)
         return rasad_fail(error, "the service manager does not answer: %s", strerror(-waited));
@@ -157,8 +173,10 @@ bool service_keep(struct server *server)
 {
     struct rasad_error error = {""};
 
-    if (keep(server, &error))
+    if (keep(server, &error)) {
+        standing_leave(server->common.standing);
         return true;
+    }
     log_warning(server->log, "connections could not be given to the service manager",
                 log_text("reason", error.text));
     return false;
@@ -170,6 +188,7 @@ bool service_keep(struct server *server)
 struct passed_socket {
     uint64_t cookie;
     int fd; /* -1: it was taken */
+    const char *name;
 };
 
 /* What the service manager has passed to us. */
@@ -178,7 +197,8 @@ struct passed {
     char **names;
     struct passed_socket *sockets; /* sorted by cookie */
     size_t socket_count;
-    int memory; /* -1: there is none */
+    int memory;   /* of a handover; -1: there is none */
+    int standing; /* likewise */
 };
 
 static void passed_free(struct passed *passed)
@@ -200,21 +220,34 @@ static int by_cookie(const void *a, const void *b)
 /* Sorts out which of them are ours; others are left alone. */
 static bool look(struct passed *passed, struct rasad_error *error)
 {
+    static const char prefix[] = STANDING_SOCKET_NAME;
+
     passed->sockets = calloc((size_t)passed->count + 1, sizeof *passed->sockets);
     if (passed->sockets == NULL)
         return rasad_fail_memory(error);
     for (int i = 0; i < passed->count; i++) {
-        struct passed_socket *socket = &passed->sockets[passed->socket_count];
+        const char *name = passed->names[i];
+        int fd = SD_LISTEN_FDS_START + i;
 
-        socket->fd = SD_LISTEN_FDS_START + i;
-        if (strcmp(passed->names[i], MEMORY_NAME) == 0 && passed->memory < 0)
-            passed->memory = socket->fd;
-        else if (strcmp(passed->names[i], SOCKET_NAME) == 0 &&
-                 read_cookie(socket->fd, &socket->cookie))
-            passed->socket_count++;
+        if (strcmp(name, MEMORY_NAME) == 0 && passed->memory < 0)
+            passed->memory = fd;
+        else if (strcmp(name, STANDING_MEMORY_NAME) == 0 && passed->standing < 0)
+            passed->standing = fd;
+        else if (strncmp(name, prefix, sizeof prefix - 1) == 0)
+            passed->sockets[passed->socket_count++] =
+                (struct passed_socket){standing_cookie(fd), fd, name};
     }
     qsort(passed->sockets, passed->socket_count, sizeof *passed->sockets, by_cookie);
     return true;
+}
+
+/* The descriptor of the socket with this cookie, once; -1: it was not passed. */
+static int take_socket(struct passed *passed, uint64_t cookie)
+{
+    struct passed_socket wanted = {.cookie = cookie}, *found;
+
+    found = bsearch(&wanted, passed->sockets, passed->socket_count, sizeof wanted, by_cookie);
+    return found != NULL && cookie != 0 ? take_fd(&found->fd) : -1;
 }
 
 struct renumbering {
@@ -227,31 +260,89 @@ static void renumber(int32_t *fd, void *context)
 {
     struct renumbering *renumbering = context;
     const struct handover *handover = renumbering->handover;
-    struct passed *passed = renumbering->passed;
-    struct passed_socket wanted = {.fd = -1}, *found;
     bool known = renumbering->next < handover->cookie_count &&
                  handover->cookies[renumbering->next].fd == *fd;
 
-    *fd = -1;
-    if (!known)
-        return;
-    wanted.cookie = handover->cookies[renumbering->next++].cookie;
-    found = bsearch(&wanted, passed->sockets, passed->socket_count, sizeof wanted, by_cookie);
-    if (found != NULL)
-        *fd = take_fd(&found->fd); /* each once */
+    *fd = known ? take_socket(renumbering->passed, handover->cookies[renumbering->next++].cookie)
+                : -1;
 }
 
-/* Sockets of ours that the handover doesn't speak of. */
+/* Sockets of ours that nobody speaks of: what is there twice would stay open when we close it. */
 static void close_rest(const struct passed *passed)
 {
-    for (size_t i = 0; i < passed->socket_count; i++)
-        close_at(&passed->sockets[i].fd);
+    char words[512];
+
+    for (size_t i = 0; i < passed->socket_count; i++) {
+        const struct passed_socket *socket = &passed->sockets[i];
+
+        if (socket->fd < 0)
+            continue;
+        (void)shutdown(socket->fd, SHUT_RDWR);
+        (void)close(socket->fd);
+        (void)snprintf(words, sizeof words, "FDSTOREREMOVE=1\nFDNAME=%s", socket->name);
+        (void)notice_send(words, -1, WAIT_MS);
+    }
 }
 
-struct handover_received *service_take(struct rasad_error *error)
+/* What a process handed over before it ended. */
+static struct handover_received *take_handover(struct passed *passed, struct rasad_error *error)
 {
-    SCOPED(passed_free) struct passed passed = {.memory = -1};
     struct handover_received *received = NULL;
+    struct renumbering renumbering = {.passed = passed};
+
+    if (!handover_load(take_fd(&passed->memory), &received, error))
+        return NULL;
+    received->was_kept = true;
+    renumbering.handover = &received->handover;
+    handover_each_fd(&received->handover, renumber, &renumbering);
+    return received;
+}
+
+static void list_place(struct passed *passed, const struct standing *standing,
+                       enum handover_place place, struct handover *handover)
+{
+    struct handover_sockets *to = &handover->places[place];
+    uint64_t cookies[SOCKETS_MOST];
+
+    if (!standing_was_place(standing, place, to, cookies))
+        return;
+    for (uint8_t i = 0; i < to->count; i++)
+        to->fds[i] = take_socket(passed, cookies[i]);
+}
+
+/* What a process that was killed has left. All of it is lent by its memory. */
+static struct handover_received *take_standing(struct passed *passed, struct standing *standing)
+{
+    struct handover_received *received = calloc(1, sizeof *received);
+    struct handover *handover;
+
+    if (received == NULL)
+        return NULL;
+    handover = &received->handover;
+    *received = (struct handover_received){.was_kept = true, .was_killed = true};
+    handover->asker = -1;
+    handover->connections = calloc(passed->socket_count + 1, sizeof *handover->connections);
+    list_place(passed, standing, HANDOVER_LISTEN, handover);
+    list_place(passed, standing, HANDOVER_HTTP, handover);
+    for (size_t i = 0; i < passed->socket_count && handover->connections != NULL; i++) {
+        struct passed_socket *socket = &passed->sockets[i];
+        const struct standing_slot *slot = standing_find(standing, socket->cookie);
+
+        if (socket->fd < 0 || slot == NULL || standing_state(slot) < STANDING_FRESH)
+            continue;
+        handover->connections[handover->connection_count++] =
+            (struct handover_connection){.fd = take_fd(&socket->fd),
+                                         .address = {slot->address, strlen(slot->address)},
+                                         .stood = (uint8_t)standing_state(slot)};
+    }
+    return received;
+}
+
+struct handover_received *service_take(struct standing **standing, struct rasad_error *error)
+{
+    SCOPED(passed_free) struct passed passed = {.memory = -1, .standing = -1};
+    struct handover_received *received = NULL;
+    struct rasad_error damage = {""};
 
     passed.count = sd_listen_fds_with_names(1, &passed.names);
     if (passed.count <= 0) {
@@ -260,15 +351,15 @@ struct handover_received *service_take(struct rasad_error *error)
     }
     if (!look(&passed, error))
         return NULL;
-    /* What is there twice would stay open when we close it. */
-    (void)sd_notify(0, "FDSTOREREMOVE=1\nFDNAME=" MEMORY_NAME);
-    (void)sd_notify(0, "FDSTOREREMOVE=1\nFDNAME=" SOCKET_NAME);
-    if (passed.memory >= 0 && handover_load(passed.memory, &received, error)) {
-        struct renumbering renumbering = {&passed, &received->handover, 0};
-
-        received->was_kept = true;
-        handover_each_fd(&received->handover, renumber, &renumbering);
+    if (passed.memory >= 0) {
+        (void)notice_send("FDSTOREREMOVE=1\nFDNAME=" MEMORY_NAME, -1, WAIT_MS);
+        received = take_handover(&passed, error);
     }
+    if (passed.standing >= 0 && !standing_open(take_fd(&passed.standing), standing, &damage) &&
+        received == NULL)
+        (void)rasad_fail(error, "where they stood can't be read: %s", damage.text);
+    if (received == NULL && *standing != NULL)
+        received = take_standing(&passed, *standing);
     close_rest(&passed);
     return received;
 }

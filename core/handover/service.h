@@ -3,29 +3,44 @@
 /*
  * service: systemd as the service manager: it hears how we are, and keeps what connections are made
  * of between the end of one process and the start of the next (FileDescriptorStoreMax=), so that
- * `systemctl restart` costs no connection. It is the handover of an upgrade (handover.h), given
- * away and got back by another way:
- *   - all descriptors go into the store, the handover's memory as "rasad-handover", sockets as
- *     "rasad-socket". They come back as other numbers and in any order, so the handover tells each
- *     socket by its cookie (SO_COOKIE), which is one socket's alone while the machine runs;
+ * neither `systemctl restart` nor a kill costs one. While we run it has a dup of each socket, and
+ * the memory of where each stands (standing.h). A process that is told to stop gives it a handover
+ * as well, that of an upgrade (handover.h), which says all:
+ *   - the handover's memory is "rasad-handover". Descriptors come back as other numbers and in any
+ *     order, so the handover tells each socket by its cookie (SO_COOKIE), which is one socket's
+ *     alone while the machine runs;
  *   - what is counted from a process's start is not handed on.
  * Without a service manager, or one that keeps nothing, all of it does nothing.
- * Threads: one, that of main.
+ * Threads: that of main; words from any.
  */
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/log.h"
 #include "handover/handover.h"
+#include "handover/standing.h"
 
 struct server;
 
-/* Takes what the store has for us, which forgets it; NULL if there is nothing, or if it can't be
- * read: then it is closed, and the error says why. Before any descriptor is opened. */
-struct handover_received *service_take(struct rasad_error *error);
+/* Takes what the store has for us; NULL if there is nothing, or if it can't be read: then it is
+ * closed, and the error says why. `*standing`, which is the caller's, stays if there is no memory
+ * of that kind. What is taken lends from there. Before any descriptor is opened. */
+struct handover_received *service_take(struct standing **standing, struct rasad_error *error);
 
-/* The server takes agents and scrapes; it is about to stop. */
-void service_tell_ready(void);
+/* The server takes agents and scrapes, and this line is for people; it takes another conf; it is
+ * about to stop. */
+void service_tell_ready(const char *status);
+void service_tell_reloading(void);
 void service_tell_stopping(void);
+
+/* A start that takes long goes on. `*told_ns` is when it was told last; 0 at the beginning. */
+void service_tell_progress(int64_t *told_ns);
+
+/* How often the manager is to hear that all goes well, or it ends us; 0: it doesn't ask. */
+int64_t service_beat_ns(void);
+
+/* Tells it so; false if it is too busy. */
+bool service_beat(void);
 
 /* Whether there is a service manager that may keep connections. */
 bool service_is_there(void);

@@ -9,6 +9,8 @@
 #include "base/scoped.h"
 #include "handover/durable.h"
 #include "handover/handover.h"
+#include "handover/service.h"
+#include "handover/standing.h"
 #include "server.h"
 
 /* How long all shards may take to come to a standstill, and running HTTP requests to end. */
@@ -62,7 +64,10 @@ static void leave(struct server *server, int asker, int64_t begun_ns, struct ras
         return;
     handover_each_fd(&handover, keep_open, NULL);
     (void)fcntl(memory, F_SETFD, 0);
+    standing_disown(server->common.standing, true);
+    (void)service_beat();
     program_become(server->program, memory, error);
+    standing_disown(server->common.standing, false);
     handover_each_fd(&handover, close_on_exec, NULL);
 }
 
@@ -111,6 +116,7 @@ static void change_over(struct server *server, int asker, struct rasad_error *er
         return;
     publisher_pause(&server->publisher);
     http_pause(server->http, clock_steady_ns() + REQUESTS_NS);
+    (void)service_beat(); /* the loop does not, from here on */
     hold(server);
     if (server->ending)
         (void)rasad_fail(error, "the server stops");

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "reload/reload.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/scoped.h"
+#include "handover/service.h"
 #include "handover/upgrade.h"
 #include "probe.h"
 #include "reload/changeover.h"
@@ -107,6 +109,13 @@ static void move_sockets(struct reload *reload)
     reload->http = old;
 }
 
+/* The places are what the next process is to find, if this one is killed. */
+static void move(struct reload *reload)
+{
+    move_sockets(reload);
+    server_note_places(reload->server);
+}
+
 static bool apply(struct server *server, struct plan *plan, int64_t *paused_ns, struct text *report)
 {
     SCOPED(reload_free) struct reload reload = {.server = server};
@@ -121,7 +130,7 @@ static bool apply(struct server *server, struct plan *plan, int64_t *paused_ns, 
         return report_error(&error, report);
     if (!changeover_run(server, &reload.next, &made, paused_ns, report))
         return false;
-    move_sockets(&reload);
+    move(&reload);
     *plan = made;
     made = (struct plan){0};
     return true;
@@ -175,6 +184,23 @@ static void note(struct server *server, bool fine, const struct plan *plan, int6
     }
 }
 
+/* What the service manager shows of it, which is the first of the reasons. */
+static void tell_outcome(const struct server *server, bool fine, const struct text *report)
+{
+    size_t length = 0;
+    char status[400];
+
+    if (fine) {
+        server_tell_ready(server);
+        return;
+    }
+    while (length < report->length && report->at[length] != '\n')
+        length++;
+    (void)snprintf(status, sizeof status, "reload refused: %.*s", (int)length,
+                   report->at != NULL ? report->at : "");
+    service_tell_ready(status);
+}
+
 /* Warns if there are more plugins whose code stays than there were. */
 static void tell_leaked(struct server *server, uint64_t before)
 {
@@ -201,9 +227,11 @@ bool server_reload(struct server *server, struct plan *plan, struct text *report
 
     (void)pthread_mutex_lock(&server->reloader.reloading);
     leaked = atomic_load(&server->reloads.leaked);
+    service_tell_reloading();
     fine = apply(server, plan, &paused_ns, report);
     note(server, fine, plan, paused_ns, report);
     tell_leaked(server, leaked);
+    tell_outcome(server, fine, report);
     (void)pthread_mutex_unlock(&server->reloader.reloading);
     if (fine)
         forget_confs(plan);

@@ -12,6 +12,9 @@
 #include "hash.h"
 #include "series.h"
 
+/* Series between two words of progress. */
+#define PROGRESS_SERIES 4096
+
 /* A stream that was in use when the server ended is not forgotten before its sender can be back. */
 #define TIME_TO_RETURN_NS (3600 * NS_PER_S)
 
@@ -30,6 +33,7 @@ struct bringing {
     bool only_aside;
     struct route *routes; /* by layout id */
     size_t route_count;
+    uint64_t seen;          /* series */
     unsigned char *labels;  /* room for a series' labels under the present conf */
     void *state;            /* room for a state */
     void *from;             /* and for one that is to be migrated */
@@ -319,6 +323,8 @@ static bool bring_series(void *context, uint64_t id, const struct record_series 
     uint32_t labels_size = record->labels_size;
     struct rasad_error why = {""};
 
+    if (bringing->seen++ % PROGRESS_SERIES == 0 && bringing->loading->progress != NULL)
+        bringing->loading->progress(bringing->loading->progress_context);
     if (route == NULL || route->family == NULL) {
         bringing->loaded->aside++;
         return true;

@@ -25,6 +25,9 @@ struct loading {
     struct view *view;
     const struct log *log;
     int64_t steady_ns; /* now */
+    /* Hears now and then that it goes on; NULL: nobody wants to know. */
+    void (*progress)(void *context);
+    void *progress_context;
 };
 
 /* What came of it. */

@@ -5,15 +5,20 @@ import os
 import re
 import signal
 import socket
+import stat
+import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from harness import LISTENING, SERVING, Process, Server, program
+from harness import BUILD, LISTENING, ROOT, SERVING, Process, Server, free_port, program
 from test_upgrade import METRICS, STREAM, Poller, Sender
-from wire import chain, until
+from wire import Client, chain, crc32c, until
+
+SO_COOKIE = 57  # <asm-generic/socket.h>
 
 # Puts descriptors where sd_listen_fds(3) looks for them, and becomes the program.
 LAUNCHER = """
@@ -39,10 +44,42 @@ class Manager:
     def __init__(self, folder, most=10_000):
         self.path = str(folder / "notify.sock")
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         self.socket.bind(self.path)
-        self.states, self.store, self.sizes, self.most = [], [], [], most
+        self.words, self.store, self.given, self.syncs, self.most = [], [], 0, 0, most
+        self.beats = []  # when each came
         self.thread = threading.Thread(target=self.hear, daemon=True)
         self.thread.start()
+
+    @property
+    def states(self):
+        """The changes of state, in their order."""
+        return [state for words in self.words for state in ("READY", "RELOADING", "STOPPING")
+                if words.get(state) == "1"]
+
+    @staticmethod
+    def which(fd):
+        """What tells one open file from others; systemd asks kcmp(2)."""
+        there = os.fstat(fd)
+        if not stat.S_ISSOCK(there.st_mode):
+            return "file", there.st_ino
+        with socket.socket(fileno=os.dup(fd)) as copy:
+            return "socket", copy.getsockopt(socket.SOL_SOCKET, SO_COOKIE, 8)
+
+    def keep(self, name, fds):
+        for fd in fds:
+            if any(self.which(fd) == self.which(kept) for _, kept in self.store):
+                os.close(fd)
+            elif len(self.store) >= self.most:
+                os.close(fd)
+            else:
+                self.given += 1
+                self.store.append((name, fd))
+
+    def forget(self, name):
+        for _, fd in [kept for kept in self.store if kept[0] == name]:
+            os.close(fd)
+        self.store = [kept for kept in self.store if kept[0] != name]
 
     def hear(self):
         while True:
@@ -52,22 +89,37 @@ class Manager:
             for _, _, content in ancillary:
                 fds.frombytes(content)
             words = dict(line.split("=", 1) for line in data.decode().splitlines())
-            name = words.get("FDNAME", "stored")
             if words.get("FDSTORE") == "1":
                 assert words["FDPOLL"] == "0", "a connection that has ended is still to be read"
-                self.sizes.append(len(fds))
-                room = self.most - len(self.store)
-                self.store += [(name, fd) for fd in fds[:room]]
-                for fd in fds[room:]:
-                    os.close(fd)
+                self.keep(words.get("FDNAME", "stored"), fds)
             elif words.get("FDSTOREREMOVE") == "1":
-                for _, fd in [kept for kept in self.store if kept[0] == name]:
-                    os.close(fd)
-                self.store = [kept for kept in self.store if kept[0] != name]
+                self.forget(words["FDNAME"])
             else:
                 for fd in fds:  # BARRIER=1
                     os.close(fd)
-            self.states += [word for word in words if word in ("READY", "STOPPING")]
+            if "TEST_SYNC" in words:
+                self.syncs += 1
+            elif words.get("WATCHDOG") == "1":
+                self.beats.append(time.monotonic())
+            self.words.append(words)
+
+    def sync(self):
+        """Waits until all that was said before is heard; returns itself."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as asker:
+            before = self.syncs
+            asker.sendto(b"TEST_SYNC=1", self.path)
+            until(lambda: self.syncs > before, "the manager hears")
+        return self
+
+    def names(self, prefix=""):
+        return sorted(name for name, _ in self.sync().store if name.startswith(prefix))
+
+    def sockets(self):
+        """How many connections are kept, beside the two listening sockets."""
+        return len(self.names("rasad-socket-")) - 2
+
+    def wait_kept(self, count):
+        until(lambda: self.sockets() == count, f"{count} connections are kept, not {self.sockets()}")
 
 
 class Service(Server):
@@ -75,11 +127,12 @@ class Service(Server):
 
     def __init__(self, folder, conf, manager, **options):
         self.manager = manager
-        super().__init__(folder, conf, environment={"NOTIFY_SOCKET": manager.path}, **options)
+        options["environment"] = {"NOTIFY_SOCKET": manager.path} | options.get("environment", {})
+        super().__init__(folder, conf, **options)
 
     def start(self):
         # The list is turned round, since systemd's order is nobody's business.
-        store = list(reversed(self.manager.store))
+        store = list(reversed(self.manager.sync().store))
         ready = self.manager.states.count("READY")
         self.process = Process(
             [sys.executable, "-c", LAUNCHER, ",".join(str(fd) for _, fd in store),
@@ -91,17 +144,23 @@ class Service(Server):
         until(lambda: self.manager.states.count("READY") > ready, "READY=1")
         return self
 
+    def kill_9(self):
+        """The end without a word, and the start that Restart=on-failure makes."""
+        self.kill(signal.SIGKILL)
+        assert self.wait() == -signal.SIGKILL
+        return self.start()
+
 
 @pytest.fixture
 def service(started, tmp_path):
     """service(conf): a server under a service manager."""
-    def start(conf=METRICS, state=True, most=10_000):
+    def start(conf=METRICS, state=True, most=10_000, **options):
         (tmp_path / "state").mkdir()
         made = Service.__new__(Service)
         made.past, made.process = [], None
         started.append(made)
         head = f'state_dir = "{tmp_path}/state"\n' if state else ""
-        made.__init__(tmp_path, head + conf, Manager(tmp_path, most))
+        made.__init__(tmp_path, head + conf, Manager(tmp_path, most), **options)
         return made
     return start
 
@@ -117,11 +176,13 @@ def test_a_restart_keeps_connections(service, connect):
     named.send(messages[3][:4]).drained()
     assert server.stop() == 0
     assert server.manager.states == ["READY", "STOPPING"]
-    assert [name for name, _ in server.manager.store].count("rasad-handover") == 1
+    assert server.manager.names("rasad-handover") == ["rasad-handover"]
+    assert server.manager.sockets() == 2
     client.send(b"2}")  # while there is no server
     named.send(messages[3][4:])
     server.start()
-    assert server.manager.store == [], "what is kept twice is never closed"
+    assert server.manager.names("rasad-handover") == [], "what was taken is of no use again"
+    assert server.manager.sockets() == 2, "the rest stays there, in case of a kill"
     client.send({"A": 1}).ping()
     named.send(*messages[4:]).wait_ack(6)
     assert named.hello("web-1", STREAM)["chain"] == chain(messages)
@@ -177,25 +238,28 @@ def test_many_restarts_and_upgrades_leave_nothing_behind(service, connect):
         assert descriptors(server.pid) == open_first
 
 
-def test_hundreds_of_connections_go_in_batches(service, connect):
+def test_hundreds_of_connections_are_given_once(service, connect):
     server = service()
     clients = [connect(server).send({"A": 1}) for _ in range(600)]
     for client in clients:
         client.ping()
     assert server.stop() == 0
-    assert max(server.manager.sizes) == 253 and sum(server.manager.sizes) == 600 + 2 + 1
+    assert server.manager.sockets() == 600
+    assert server.manager.given == 600 + 2 + 2, "sockets, the handover, and where they stand"
     server.start()
+    assert server.manager.sync().given == 600 + 2 + 2
     for client in clients:
         client.send({"A": 1}).ping()
     assert server.scrape().value("rasad_agents") == 600
 
 
 def test_what_the_store_has_no_room_for_is_closed(service, connect):
-    server = service(most=5)
+    server = service(most=6, environment={"FDSTORE": "6"})
     clients = [connect(server).send({"A": 1}) for _ in range(6)]
     for client in clients:
         client.ping()
     assert server.stop() == 0
+    assert len(server.manager.store) == 6
     server.start()
     server.wait_line(r"warning connections could not be taken over.* count=4$")
     alive = 0
@@ -220,7 +284,7 @@ def test_a_store_that_keeps_nothing_does_no_harm(service, connect):
     connect(server).hello("web-1", STREAM)
 
 
-def test_a_damaged_handover_is_closed(service, connect):
+def test_without_a_sound_handover_it_goes_on_as_after_a_kill(service, connect):
     server = service()
     client = connect(server).send({"A": 1})
     client.ping()
@@ -232,9 +296,9 @@ def test_a_damaged_handover_is_closed(service, connect):
     os.close(store[at][1])
     store[at] = ("rasad-handover", other)
     server.start()
-    server.wait_line("warning connections were not taken over.*there is no handover")
-    assert client.rest() == [] and server.manager.store == []
-    connect(server).send({"A": 1}).ping()
+    server.wait_line("warning connections are taken over as after a kill.*there is no handover")
+    client.send({"A": 1}).ping()
+    server.wait_for("A_total", equals=2, agent=client.agent)
 
 
 def test_without_state_dir_nothing_is_kept(service, connect):
@@ -242,7 +306,7 @@ def test_without_state_dir_nothing_is_kept(service, connect):
     client = connect(server).send({"A": 1})
     client.ping()
     assert server.stop() == 0
-    assert server.manager.store == [] and client.rest() == []
+    assert server.manager.sync().store == [] and client.rest() == []
 
 
 def test_no_scrape_and_no_newcomer_fails_over_restarts(service):
@@ -258,3 +322,322 @@ def test_no_scrape_and_no_newcomer_fails_over_restarts(service):
     for sender in senders:
         assert sender.client.ping() == []
         sender.client.close()
+
+
+# ---- Killed ---------------------------------------------------------------------------------
+
+
+def test_an_idle_client_is_counted_on_the_same_connection_after_a_kill(service, connect):
+    server = service()
+    client, silent = connect(server).send({"A": 1}), connect(server)
+    client.ping()
+    server.wait_for("A_total", equals=1, agent=client.agent)
+    server.manager.wait_kept(2)
+    server.kill_9()
+    server.wait_line("info connections of a process that was killed taken over count=2$")
+    client.send({"A": 2}).ping()
+    server.wait_for("A_total", equals=3, agent=client.agent)
+    assert silent.hello("web-1", STREAM)["applied"] == 0, "nothing came from it, so it may say hello"
+    assert client.end() == []
+    server.manager.wait_kept(1)
+
+
+def test_what_was_half_read_is_passed_over_after_a_kill(service, connect):
+    server = service()
+    lines, runs, begun = connect(server), connect(server), connect(server)
+    lines.send({"A": 1}).ping()
+    lines.send(b'{"A": 10, "G"').drained()
+    runs.send(b'{"A": 1}').drained()
+    runs.send(b'{"A"').drained()
+    begun.send(b'{"A"').drained()
+    server.manager.wait_kept(3)
+    server.wait_for("A_total", equals=1, agent=runs.agent)
+    server.kill_9()
+    lines.send(b': {"A": 100}}\n{"A": 2}\n').ping()
+    server.wait_for("A_total", equals=3, agent=lines.agent)
+    assert server.scrape().rejected() == {"truncated": 1}
+    assert runs.rest() == [], "nobody knows where its next message begins"
+    assert begun.rest() == [], "it might have been a hello"
+
+
+def test_a_connection_that_the_server_closes_ends_for_its_peer(service, connect):
+    server = service()
+    older, misused = connect(server), connect(server)
+    older.hello("web-1", STREAM)
+    server.manager.wait_kept(2)
+    kept = server.manager.names()
+    connect(server).hello("web-1", STREAM)
+    assert older.rest() == [], "fenced"
+    misused.send({"@hello": {}})
+    assert "@error" in misused.read() and misused.read() is None
+    server.manager.wait_kept(1)
+    assert len(set(kept) - set(server.manager.names())) == 2, "their own names left the store"
+
+
+def test_short_connections_are_none_of_the_managers_business(service, connect):
+    server = service()
+    for _ in range(300):
+        with connect(server) as client:
+            client.send({"A": 1}).ping()
+    assert server.manager.sockets() == 0 and server.manager.given < 20
+
+
+def test_what_has_no_place_in_the_store_goes_on_without(service, connect):
+    server = service(most=6, environment={"FDSTORE": "6"})
+    clients = [connect(server).send({"A": 1}) for _ in range(6)]
+    for client in clients:
+        client.ping()
+    server.manager.wait_kept(2)
+    server.kill_9()
+    alive = 0
+    for client in clients:
+        try:
+            client.send({"A": 1}).ping()
+            alive += 1
+        except (AssertionError, OSError):
+            pass
+    assert alive == 2
+
+
+def test_named_clients_are_asked_to_say_hello_again(service, connect):
+    server = service()
+    client, foreign = connect(server), connect(server)
+    client.hello("web-1", STREAM)
+    foreign.hello("web-2", STREAM)
+    messages = [b'{"A": %d}' % i for i in range(8)]
+    client.send(*messages[:3]).wait_ack(3)
+    client.send(messages[3][:5]).drained()
+    server.manager.wait_kept(2)
+    server.kill_9()
+    again = client.read()["@again"]
+    assert re.fullmatch("[0-9a-f]{32}", again)
+    # All of this is for the process that is gone: the rest of a message, whole ones, strange hellos.
+    client.send(messages[3][5:], *messages[4:], b"\n", {"@hello": {"agent": "web-1", "again": "0" * 32}},
+                {"A": 1, "again": again}, b"x" * 100_000)
+    welcome = client.hello_again(again, first=1, chain="00000000")
+    assert welcome == {"applied": 3, "committed": 3, "chain": chain(messages[:3])}
+    client.send(*messages[3:]).wait_ack(8)
+    scrape = server.wait_for("A_total", equals=sum(range(8)), agent="web-1")
+    assert scrape.rejected() == {} and scrape.value("rasad_agents") == 2
+    assert "@again" in foreign.read()
+    foreign.send({"A": 1})
+    assert foreign.rest() == [], "who doesn't know how to answer has to come back"
+    server.wait_line("info connection closed.*it did not say hello again")
+    assert server.scrape().total("A_total") == sum(range(8))
+
+
+def test_a_hello_again_may_be_cut_by_another_kill(service, connect):
+    server = service()
+    client = connect(server)
+    client.hello("web-1", STREAM)
+    client.send({"A": 1}).wait_ack(1)
+    server.manager.wait_kept(1)
+    server.kill_9()
+    first = client.read()["@again"]
+    client.send(b'\n{"@hello": {"agent": "web-1", "str').drained()
+    server.kill_9()
+    second = client.read()["@again"]
+    assert second != first
+    client.send(b'eam": "%s", "again": "%s"}}\n' % (STREAM.encode(), first.encode()), {"A": 1})
+    assert client.hello_again(second)["applied"] == 1
+    client.send({"A": 1}).wait_ack(2)
+    server.wait_for("A_total", equals=2, agent="web-1")
+
+
+def test_a_restart_hands_over_who_was_asked_for_a_hello(service, connect):
+    server = service()
+    client = connect(server)
+    client.hello("web-1", STREAM)
+    client.send({"A": 1}).wait_ack(1)
+    server.manager.wait_kept(1)
+    server.kill_9()
+    again = client.read()["@again"]
+    client.send(b'{"A": 1}\n\n{"@hello"').drained()
+    assert server.stop() == 0
+    server.start()
+    client.send(b': {"agent": "web-1", "stream": "%s", "again": "%s"}}\n'
+                % (STREAM.encode(), again.encode()))
+    assert client.wait_welcome()["applied"] == 1
+    client.send({"A": 1}).wait_ack(2)
+    server.kill_9()
+    assert client.hello_again(client.read()["@again"])["applied"] == 2
+
+
+def test_a_kill_after_an_upgrade_is_like_any_other(service, connect):
+    server = service()
+    client, named = connect(server).send({"A": 1}), connect(server)
+    client.ping()
+    named.hello("web-1", STREAM)
+    server.manager.wait_kept(2)
+    before = len(server.lines)
+    ready = server.manager.states.count("READY")
+    server.kill(signal.SIGUSR2)
+    server.wait_line("info upgraded", after=before, deadline_s=60)
+    until(lambda: server.manager.states.count("READY") > ready, "READY=1 of the new program")
+    assert server.manager.sockets() == 2 and len(server.manager.names("rasad-standing")) == 1
+    server.wait_for("A_total", equals=1, agent=client.agent)
+    server.kill_9()
+    client.send({"A": 1}).ping()
+    server.wait_for("A_total", equals=2, agent=client.agent)
+    assert named.hello_again(named.read()["@again"])["applied"] == 0
+    before, ready = len(server.lines), server.manager.states.count("READY")
+    server.kill(signal.SIGUSR2)
+    server.wait_line("info upgraded", after=before, deadline_s=60)
+    until(lambda: server.manager.states.count("READY") > ready, "READY=1 of the new program")
+    assert client.end() == []
+    server.manager.wait_kept(1)
+
+
+class AgainSender(threading.Thread):
+    """A named sender that never reconnects, and keeps what isn't acknowledged."""
+
+    def __init__(self, server, name, stream):
+        super().__init__(daemon=True)
+        self.client, self.done, self.failure = Client(server), False, None
+        self.messages, self.acked, self.next, self.cut = [], 0, 0, 1
+        self.chains = [0]  # before each message, and behind the last
+        assert self.client.hello(name, stream)["applied"] == 0
+        self.start()
+
+    def take(self, reply):
+        if "@ack" in reply:
+            assert self.acked <= reply["@ack"] <= self.next
+            self.acked = reply["@ack"]
+            return
+        welcome = self.client.hello_again(
+            reply["@again"], first=self.acked + 1, chain=f"{self.chains[self.acked]:08x}")
+        assert welcome["applied"] >= self.acked, "what was acknowledged is on the disk"
+        assert welcome["chain"] == f"{self.chains[welcome['applied']]:08x}"
+        self.acked, self.next = welcome["committed"], welcome["applied"]
+
+    def run(self):
+        try:
+            while not self.done or self.acked < len(self.messages):
+                if not self.done and len(self.messages) < self.acked + 300:
+                    for i in range(50):
+                        self.messages.append(b'{"A": 1, "G": %d}' % i)
+                        self.chains.append(crc32c(self.messages[-1], self.chains[-1]))
+                text = b"\n".join(self.messages[self.next:]) + b"\n"
+                self.next = len(self.messages)
+                self.client.send(text[:self.cut])  # so that a kill finds a part of a message
+                self.client.send(text[self.cut:])
+                self.cut = self.cut * 7 % 897 + 1
+                self.take(self.client.read())
+        except Exception as error:  # pylint: disable=broad-except
+            self.failure = f"after {self.acked}: {error!r}, {self.client.received[:200]!r}"
+
+    def finish(self):
+        self.done = True
+        self.join(60)
+        assert self.failure is None and not self.is_alive(), self.failure
+        return len(self.messages)
+
+
+class Feed(threading.Thread):
+    """Lines for a rasad-agent's standard input, some at a time."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.source, self.target = os.pipe()
+        self.done, self.count = False, 0
+
+    def run(self):
+        while not self.done:
+            os.write(self.target, b'{"A": 1}\n' * 100)
+            self.count += 100
+            time.sleep(0.01)
+        os.close(self.target)
+
+
+def test_ten_kills_under_load_keep_connections_and_counts(service, run):
+    server = service("threads = 2\n" + METRICS)
+    feed = Feed()
+    real = run(program("rasad-agent"), "-s", f"127.0.0.1:{server.port}", "-n", "real", "--stdin",
+               stdin=feed.source)
+    os.close(feed.source)
+    feed.start()
+    senders = [AgainSender(server, f"py-{i}", f"{i:032x}") for i in range(3)]
+    server.manager.wait_kept(4)
+    for i in range(10):
+        count = server.scrape().get("A_total", agent="py-0") or 0
+        server.wait_for("A_total", at_least=count + 1, agent="py-0")
+        server.kill_9()
+    sent = [sender.finish() for sender in senders]
+    feed.done = True
+    assert real.wait(60) == 0, real.log
+    for i, count in enumerate(sent):
+        server.wait_for("A_total", equals=count, agent=f"py-{i}")
+    server.wait_for("A_total", equals=feed.count, agent="real")
+    assert [sender.client.agains for sender in senders] == [10] * 3
+    assert "reconnect" not in real.log
+    assert len(re.findall("the server has started anew", real.log)) == 10
+    for sender in senders:
+        sender.client.close()
+    print(f"{sum(sent)} and {feed.count} messages")
+
+
+# ---- Other words ----------------------------------------------------------------------------
+
+
+def test_listening_sockets_follow_a_reload(service, connect):
+    server = service()
+    client = connect(server).send({"A": 1})
+    client.ping()
+    server.manager.wait_kept(1)
+    server.port = free_port()
+    server.write_conf()
+    before = server.manager.names()
+    subprocess.run([program("rasadctl"), "-S", server.folder / "rasad.sock", "reload"], check=True)
+    until(lambda: server.manager.names() != before, "the new sockets are kept")
+    assert server.manager.sockets() == 1
+    server.kill_9()
+    client.send({"A": 1}).ping()
+    connect(server).send({"A": 1}).ping()
+
+
+def test_a_reload_is_told_and_so_is_a_refused_one(service):
+    server = service()
+    manager = server.manager
+    ctl = [program("rasadctl"), "-S", server.folder / "rasad.sock", "reload"]
+    assert subprocess.run(ctl, capture_output=True).returncode == 0
+    manager.sync()
+    assert manager.states == ["READY", "RELOADING", "READY"]
+    told = [words for words in manager.words if words.get("RELOADING") == "1"]
+    assert abs(int(told[0]["MONOTONIC_USEC"]) - time.monotonic_ns() // 1000) < 60_000_000
+    server.conf += '\nmetric "B" { plugin = "conter" }\n'
+    server.write_conf()
+    refused = subprocess.run(ctl, capture_output=True, text=True)
+    assert refused.returncode == 78 and "conter" in refused.stderr
+    manager.sync()
+    assert manager.states == ["READY", "RELOADING", "READY", "RELOADING", "READY"]
+    last = [words["STATUS"] for words in manager.words if "STATUS" in words]
+    assert last[0] == "taking samples for 3 metrics" and re.search("^reload refused: .*conter", last[-1])
+    server.kill(signal.SIGHUP)
+    until(lambda: manager.states.count("RELOADING") == 3 and manager.states[-1] == "READY", "SIGHUP")
+
+
+def test_the_watchdog_is_fed_until_a_plugin_hangs(service, connect, tmp_path):
+    subprocess.run(["cc", "-std=c17", "-O1", "-shared", "-fPIC", "-fvisibility=hidden", "-Wl,-z,defs,-z,now",
+                    "-DHANGING_UPDATE", f"-I{ROOT}/core/include", "-o", tmp_path / "tally.so",
+                    ROOT / "tests/system/plugins/tally.c", "-lm"], check=True, timeout=60)
+    built = next(BUILD.glob("lib/**/rasad/plugins"))
+    server = service(f'threads = 2\nplugin_path = {{ "{tmp_path}", "{built}" }}\n'
+                     'metric "T" { plugin = "tally" }\nmetric "A" { plugin = "counter" }\n',
+                     environment={"WATCHDOG_USEC": "1000000"})
+    beats = server.manager.beats
+    until(lambda: len(beats) >= 4, "beats come")
+    subprocess.run([program("rasadctl"), "-S", server.folder / "rasad.sock", "reload"], check=True)
+    before = len(beats)
+    until(lambda: len(beats) > before + 2, "beats come after a reload")
+    client = connect(server).send({"A": 1})
+    client.ping()
+    server.manager.wait_kept(1)
+    connect(server).send({"T": 12345})
+    server.wait_line("error a plugin keeps a thread of the server busy: the watchdog isn't fed")
+    server.manager.sync()
+    before = len(beats)
+    time.sleep(1.5)  # that nothing comes can't be waited for
+    assert len(beats) == before
+    server.kill_9()  # what systemd does then
+    until(lambda: len(beats) > before + 1, "beats of the next process")
+    connect(server).send({"A": 1}).ping()

@@ -80,6 +80,8 @@ class Client:
         self.agent = f"{source}:{self.port}"  # how an unnamed sender's series are labelled
         self.received = b""
         self.pings = 0
+        self.greeting = None  # what the last hello said
+        self.agains = 0  # hellos that the server has asked for again
 
     def __enter__(self):
         return self
@@ -150,13 +152,25 @@ class Client:
 
     def hello(self, agent, stream=None, **more):
         """Opens a stream; returns what the welcome says. Acks of before are passed over."""
-        words = {"agent": agent} | ({"stream": stream} if stream else {}) | more
-        self.send({"@hello": words})
+        self.greeting = {"agent": agent} | ({"stream": stream} if stream else {}) | more
+        self.send({"@hello": self.greeting})
+        return self.wait_welcome()
+
+    def hello_again(self, digits, **more):
+        """Answers {"@again": DIGITS}; returns what the welcome says."""
+        self.agains += 1
+        self.send(b"\n", {"@hello": self.greeting | more | {"again": digits}})
+        return self.wait_welcome()
+
+    def wait_welcome(self):
         while True:
             reply = self.read()
             if reply is None:
                 raise CutOff("closed instead of a welcome")
-            if "@ack" not in reply:
+            if "@again" in reply:  # yet another process
+                self.agains += 1
+                self.send(b"\n", {"@hello": self.greeting | {"again": reply["@again"]}})
+            elif "@ack" not in reply:
                 break
         assert "@welcome" in reply, f"no welcome but {reply}"
         return reply["@welcome"]

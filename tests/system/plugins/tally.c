@@ -3,7 +3,8 @@
  * tally: counts samples and sums them, in as many builds as a reload can meet. STATE (1 or 2) is
  * the version of its state, of which the second has one member more; each brings the other's over,
  * but for those built with NO_MIGRATE, BAD_MIGRATE, which says no, and CRASHING_MIGRATE, which
- * crashes on a sum of 12345. BUILD tells builds apart.
+ * crashes on a sum of 12345. With HANGING_UPDATE a sample of 12345 is never done with. BUILD tells
+ * builds apart.
  */
 #include <rasad/plugin.h>
 
@@ -51,6 +52,10 @@ static bool tally_update(const void *config, void *state, const struct rasad_val
 
     if (value->type != RASAD_NUMBER || value->number < 0 || value->number > c->ceiling)
         return rasad_fail(error, "wants a number from 0 to %g", c->ceiling);
+#ifdef HANGING_UPDATE
+    while (value->number == 12345)
+        __asm__ volatile("" ::: "memory");
+#endif
     s->count++;
     s->sum += (uint64_t)(value->number * c->unit);
 #if STATE == 2

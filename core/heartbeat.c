@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "heartbeat.h"
+
+#include "base/clock.h"
+#include "handover/service.h"
+
+/* How long shards may stand still. */
+#define STILL_NS (60 * NS_PER_S)
+
+struct heartbeat heartbeat_make(int64_t every_ns, int64_t now_ns)
+{
+    return (struct heartbeat){.every_ns = every_ns, .next_ns = now_ns + every_ns};
+}
+
+int heartbeat_wait_ms(const struct heartbeat *heartbeat, int64_t now_ns)
+{
+    if (heartbeat->every_ns == 0)
+        return -1;
+    return heartbeat->next_ns <= now_ns ? 0 : (int)((heartbeat->next_ns - now_ns) / NS_PER_MS) + 1;
+}
+
+/* A shard that didn't come by since it was looked at last; -1: they all did. */
+static int find_stuck(struct shard_common *common)
+{
+    int stuck = -1;
+
+    for (int i = 0; i < common->shard_count; i++) {
+        struct shard *shard = &common->shards[i];
+        uint64_t pulse = atomic_load_explicit(&shard->pulse, memory_order_relaxed);
+
+        if (pulse == shard->seen_pulse)
+            stuck = i;
+        shard->seen_pulse = pulse;
+    }
+    return stuck;
+}
+
+/* Whether they may be where they are. */
+static bool may_stand_still(struct heartbeat *heartbeat, struct shard_common *common,
+                            int64_t now_ns)
+{
+    if (!standstill_is_wanted(&common->standstill)) {
+        heartbeat->still_since_ns = 0;
+        return false;
+    }
+    if (heartbeat->still_since_ns == 0)
+        heartbeat->still_since_ns = now_ns;
+    return now_ns - heartbeat->still_since_ns < STILL_NS;
+}
+
+/* Once each time, for the manager will end the process without a word of ours. */
+static void log_missing(struct heartbeat *heartbeat, struct shard_common *common, int stuck)
+{
+    bool is_missing = stuck >= 0;
+
+    if (is_missing && !heartbeat->is_missing)
+        log_error(common->log, "a plugin keeps a thread of the server busy: the watchdog isn't fed",
+                  log_number("thread", stuck));
+    else if (!is_missing && heartbeat->is_missing)
+        log_info(common->log, "the watchdog is fed again",
+                 log_number("every_ms", heartbeat->every_ns / NS_PER_MS));
+    heartbeat->is_missing = is_missing;
+}
+
+void heartbeat_turn(struct heartbeat *heartbeat, struct shard_common *common, int64_t now_ns)
+{
+    int stuck;
+
+    if (heartbeat->every_ns == 0 || now_ns < heartbeat->next_ns)
+        return;
+    heartbeat->next_ns = now_ns + heartbeat->every_ns;
+    stuck = find_stuck(common);
+    if (may_stand_still(heartbeat, common, now_ns))
+        stuck = -1;
+    log_missing(heartbeat, common, stuck);
+    if (stuck < 0)
+        (void)service_beat();
+    shards_wake(common->shards, common->shard_count); /* so that who sleeps comes by */
+}

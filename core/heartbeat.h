@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/*
+ * heartbeat: tells the service manager's watchdog (WatchdogSec=) that the server works: its loop
+ * turns, and each shard has come by since the last beat. If a plugin never returns the beats stop,
+ * and the manager kills the process and starts another.
+ *   The committer is no part of it: it waits for the disk, and while a disk hangs the rest works,
+ * scrapes too; a new process would only hang at its start. Shards that stand still for a reload,
+ * which commits as well, have a minute.
+ * Threads: that of the server's loop. Time: passed in (steady). Memory: a plain value.
+ */
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "shard.h"
+
+struct heartbeat {
+    int64_t every_ns; /* 0: nobody asks for beats */
+    int64_t next_ns;
+    int64_t still_since_ns; /* since when shards were met that stand still; 0: they weren't */
+    bool is_missing;        /* the last beat was left out */
+};
+
+/* Beats that are due so often; 0: never. */
+struct heartbeat heartbeat_make(int64_t every_ns, int64_t now_ns);
+
+/* How long the loop may wait for other things; -1: for ever. */
+int heartbeat_wait_ms(const struct heartbeat *heartbeat, int64_t now_ns);
+
+/* Beats, if it is time and all is well. */
+void heartbeat_turn(struct heartbeat *heartbeat, struct shard_common *common, int64_t now_ns);
