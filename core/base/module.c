@@ -16,6 +16,11 @@
 #include "base/nearest.h"
 #include "base/scoped.h"
 
+/* Since Linux 6.3, and in headers as late. */
+#ifndef MFD_EXEC
+#define MFD_EXEC 0x10U
+#endif
+
 /* A shared object beyond this is a mistake. */
 #define MODULE_MAX_BYTES (32L << 20)
 
@@ -47,10 +52,8 @@ static int copy_sealed(int from, off_t size, const char *name)
     SCOPED(close_at) int fd = -1;
     off_t offset = 0;
 
-#ifdef MFD_EXEC
     fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC);
-#endif
-    if (fd < 0) /* a kernel before 6.3 doesn't know MFD_EXEC */
+    if (fd < 0 && errno == EINVAL)
         fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0)
         return -1;
@@ -281,6 +284,10 @@ static bool take_checked(const char *path, const struct module_kind *kind, struc
     if (fd < 0 || !check_file(fd, error, &size))
         return false;
     module->fd = copy_sealed(fd, size, base_name(path));
+    if (module->fd < 0 && (errno == EACCES || errno == EPERM))
+        return rasad_fail(error,
+                          "the kernel gives no memory that may be executed, for a private copy of "
+                          "it (sysctl vm.memfd_noexec=1, or 0)");
     if (module->fd < 0)
         return rasad_fail(error, "cannot make a private copy: %s", strerror(errno));
     return check_copy(module->fd, kind, error);
