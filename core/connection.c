@@ -54,7 +54,7 @@ bool connection_ask_again(struct connection *connection)
 /* What the next process could make of the stream if this one were killed now. */
 static enum standing_state place_of(const struct connection *connection)
 {
-    if (connection->ending)
+    if (connection->ending || connection->reports)
         return STANDING_LOST;
     if (connection->named || connection->again[0] != '\0')
         return STANDING_NAMED;

@@ -157,6 +157,22 @@ static bool start_threads(struct server *server, struct rasad_error *error)
     return publisher_start(&server->publisher, error);
 }
 
+/* Tells the next process, if this one is killed, what is listened at there. What is told of no more
+ * leaves the service manager's store. */
+static void note_place(struct server *server, enum handover_place place,
+                       const struct sockets *sockets, const struct conf_listen *conf)
+{
+    struct handover_sockets now = {.address = {conf->address, strlen(conf->address)},
+                                   .port = conf->port,
+                                   .count = (uint8_t)sockets->count};
+
+    if (server->common.standing == NULL)
+        return;
+    for (size_t i = 0; i < sockets->count; i++)
+        now.fds[i] = sockets->fds[i];
+    standing_place(server->common.standing, place, &now);
+}
+
 static bool open_listener(struct server *server, struct rasad_error *error)
 {
     const struct conf_listen *now = &server->conf->listen;
@@ -167,6 +183,7 @@ static bool open_listener(struct server *server, struct rasad_error *error)
         return false;
     if (old.count == 0)
         return listener_open(&server->listener, &server->common, &sockets, error);
+    note_place(server, HANDOVER_LISTEN, &old, now);
     /* Who waits at the old ones is taken in first. */
     if (!listener_open(&server->listener, &server->common, &old, error)) {
         sockets_close(&sockets);
@@ -223,6 +240,8 @@ static bool open_http(struct server *server, rlim_t limit, struct rasad_error *e
                           &sockets, &old, error))
         return false;
     fine = http_open(&sockets, connections, &server->source, server->log, &server->http, error);
+    if (old.count > 0)
+        note_place(server, HANDOVER_HTTP, &old, &server->conf->http);
     sockets_close(&old);
     if (!fine)
         return false;
@@ -282,22 +301,8 @@ void server_settle(struct server *server)
         standing_settle(server->common.standing);
 }
 
-static void note_place(struct server *server, enum handover_place place,
-                       const struct sockets *sockets, const struct conf_listen *conf)
-{
-    struct handover_sockets now = {.address = {conf->address, strlen(conf->address)},
-                                   .port = conf->port,
-                                   .count = (uint8_t)sockets->count};
-
-    for (size_t i = 0; i < sockets->count; i++)
-        now.fds[i] = sockets->fds[i];
-    standing_place(server->common.standing, place, &now);
-}
-
 void server_note_places(struct server *server)
 {
-    if (server->common.standing == NULL)
-        return;
     note_place(server, HANDOVER_LISTEN, listener_lock(&server->listener), &server->conf->listen);
     listener_unlock(&server->listener);
     note_place(server, HANDOVER_HTTP, http_sockets(server->http), &server->conf->http);

@@ -453,7 +453,7 @@ void shards_store_connections(struct shard *shards, int count)
 {
     for (int i = 0; i < count; i++) {
         for (struct connection *at = shards[i].connections; at != NULL; at = at->next) {
-            if (!at->is_stored && !at->reports && !store_connection(&shards[i], at, STORE_WAIT_MS))
+            if (!at->is_stored && !store_connection(&shards[i], at, STORE_WAIT_MS))
                 return;
         }
     }

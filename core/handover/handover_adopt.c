@@ -294,17 +294,18 @@ static bool adopt_connection(struct server *server, struct handover_connection *
                                               : make_connection(from);
     if (connection == NULL)
         return false;
+    connection->slot = standing_claim(common->standing, connection->fd, connection->address,
+                                      &connection->is_stored);
     connection->shard = index;
     connection->counts_as_agent = from->begun;
     (void)atomic_fetch_add(&common->agent_count, from->begun ? 1 : 0);
     if (from->agent.length > 0 && !adopt_agent(server, shard, connection, from)) {
         connection_end(connection, &shard->context);
+        standing_end(common->standing, connection->slot, connection->fd);
         connection_free(connection);
         return false;
     }
     (void)atomic_fetch_add(&common->connection_count, 1);
-    connection->slot = standing_claim(common->standing, connection->fd, connection->address,
-                                      &connection->is_stored);
     connection_note_place(connection);
     shard_give(shard, connection);
     return true;

@@ -35,7 +35,7 @@ static void tell(const char *state, const char *status)
     char words[512];
 
     (void)snprintf(words, sizeof words, "%s\nSTATUS=%s", state, status);
-    (void)notice_send(words, -1, WAIT_MS);
+    (void)sd_notify(0, words); /* waits, for these are not to be missed */
 }
 
 void service_tell_ready(const char *status)
