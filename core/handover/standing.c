@@ -80,6 +80,11 @@ void standing_name(uint64_t cookie, char name[STANDING_NAME_LENGTH])
     (void)snprintf(name, STANDING_NAME_LENGTH, STANDING_SOCKET_NAME "-%016" PRIx64, cookie);
 }
 
+size_t standing_bytes(void)
+{
+    return sizeof(struct memory);
+}
+
 /* ---- The memory ---------------------------------------------------------------------------- */
 
 /* The store's room that is left for sockets. */

@@ -139,6 +139,9 @@ static inline void standing_begin_read(struct standing_slot *slot)
         standing_set(slot, STANDING_LOST);
 }
 
+/* How many bytes the memory has. */
+size_t standing_bytes(void);
+
 /* The name in the store of the socket with this cookie. */
 void standing_name(uint64_t cookie, char name[STANDING_NAME_LENGTH]);
 

@@ -303,6 +303,14 @@ static void expect_logged(const struct scene *scene, const char *wanted)
         fail_msg("not logged: %s\nbut:\n%s", wanted, log);
 }
 
+static void expect_unlogged(const struct scene *scene, const char *unwanted)
+{
+    SCOPED(free_at) char *log = read_log(scene);
+
+    if (strstr(log, unwanted) != NULL)
+        fail_msg("logged: %s\nin:\n%s", unwanted, log);
+}
+
 /* ---- The keeper's pace ---- */
 
 /* What becomes of the next spool_take(), which the linker sends here (--wrap). */
@@ -503,6 +511,63 @@ static void after_a_break_it_goes_on_behind_what_was_applied(void **state)
     expect_logged(&scene, "info connection lost server=127.0.0.1:");
     expect_logged(&scene, "info Trying to reconnect server=127.0.0.1:");
     expect_logged(&scene, "reason=\"the server closed the connection\"");
+    end(&scene);
+    drop_peer(&peer);
+}
+
+/* Asks for a hello again, as another process of the server on the same connection does; what comes
+ * before it is for the one that is gone. */
+static struct hello ask_again(struct peer *peer, const char *digits)
+{
+    struct hello hello;
+    char ask[64];
+    const char *line, *again;
+
+    (void)snprintf(ask, sizeof ask, "{\"@again\":\"%s\"}\n", digits);
+    assert_int_equal(send(peer->fd, ask, strlen(ask), 0), strlen(ask));
+    do
+        line = take_line(peer);
+    while (strncmp(line, "{\"@hello\"", 9) != 0);
+    again = strstr(line, "\"again\":\"");
+    assert_non_null(again);
+    assert_int_equal(strncmp(again + 9, digits, 32), 0);
+    assert_int_equal(sscanf(strstr(line, "\"stream\""), "\"stream\":\"%32[0-9a-f]\"", hello.stream),
+                     1);
+    assert_int_equal(sscanf(strstr(line, "\"first\""), "\"first\":%" SCNu64 ",\"chain\":\"%x",
+                            &hello.first, &hello.chain),
+                     2);
+    return hello;
+}
+
+static void asked_again_it_goes_on_as_after_a_break(void **state)
+{
+    uint16_t port = 0;
+    SCOPED(close_at) int listener = serve(&port);
+    struct hello hello, again;
+    struct scene scene;
+    struct peer peer;
+
+    begin(&scene, port);
+    push_numbers(&scene, 1, 5);
+    peer = meet(listener, &hello);
+    expect_numbers(&peer, 1, 5);
+    /* Of the five, three were applied and one is on disk. Before it has welcomed, it is killed
+     * again. */
+    again = ask_again(&peer, "00112233445566778899aabbccddeeff");
+    assert_string_equal(again.stream, hello.stream);
+    again = ask_again(&peer, "ffeeddccbbaa99887766554433221100");
+    assert_string_equal(again.stream, hello.stream);
+    assert_int_equal(again.first, 1);
+    push_numbers(&scene, 6, 6);
+    welcome(&peer, 3, 1, chain_of_numbers(3));
+    expect_numbers(&peer, 4, 6);
+    wait_pending(&scene, 5);
+    expect_logged(&scene, "info the server has started anew, and the connection goes on");
+    again = ask_again(&peer, "00112233445566778899aabbccddeeff");
+    welcome(&peer, 6, 6, chain_of_numbers(6));
+    assert_true(flush(&scene));
+    expect_unlogged(&scene, "connection lost");
+    expect_unlogged(&scene, "Trying to reconnect");
     end(&scene);
     drop_peer(&peer);
 }
@@ -1136,6 +1201,10 @@ static void replies_are_read_strictly(void **state)
         {"{\"@welcome\":[]}", REPLY_BROKEN, 0, 0},
         {"{\"@pong\":3}", REPLY_PONG, 0, 0},
         {"{\"@error\":{\"reason\":\"x\"}}", REPLY_ERROR, 0, 0},
+        {"{\"@again\":\"00112233445566778899aabbccddeeff\"}", REPLY_AGAIN, 0, 0},
+        {"{\"@again\":\"00112233445566778899aabbccddeef\"}", REPLY_BROKEN, 0, 0},
+        {"{\"@again\":\"00112233445566778899AABBCCDDEEFF\"}", REPLY_BROKEN, 0, 0},
+        {"{\"@again\":1}", REPLY_BROKEN, 0, 0},
         {"{\"@later\":1}", REPLY_OTHER, 0, 0},
         {"{\"ack\":1}", REPLY_OTHER, 0, 0},
         {"{}", REPLY_OTHER, 0, 0},
@@ -1159,6 +1228,7 @@ int main(int argc, char *argv[])
         cmocka_unit_test(what_is_taken_back_ends_a_flush),
         cmocka_unit_test(an_ack_just_before_the_end_makes_room),
         cmocka_unit_test(after_a_break_it_goes_on_behind_what_was_applied),
+        cmocka_unit_test(asked_again_it_goes_on_as_after_a_break),
         cmocka_unit_test(connections_cut_anywhere_lose_and_double_nothing),
         cmocka_unit_test(a_server_that_forgot_all_is_given_what_is_kept),
         cmocka_unit_test(a_foreign_stream_is_left_for_a_new_one),

@@ -255,6 +255,45 @@ static void test_an_endless_number_is_not_kept(void **state)
     text_free(&found);
 }
 
+static void test_a_torn_message_ends_with_its_line(void **state)
+{
+    static const char input[] = "1, \"!DISCONNECT\": [}\n{\"a\":1}";
+    struct frame frame = frame_make_torn(MAX_MESSAGE);
+    size_t at, size, line = strcspn(input, "\n");
+
+    assert_false(frame_is_between(&frame));
+    assert_int_equal(frame_end(&frame), FRAME_TRUNCATED);
+    for (size_t length = 1; length <= line; length++)
+        assert_int_equal(frame_next(&frame, input, length, &at, &size), FRAME_MORE);
+    assert_int_equal(frame_next(&frame, input, sizeof input - 1, &at, &size), FRAME_TRUNCATED);
+    assert_int_equal(frame_next(&frame, input, sizeof input - 1, &at, &size), FRAME_OBJECT);
+    assert_true(frame_is_between(&frame));
+    assert_int_equal(at, line + 1);
+}
+
+static void test_only_between_messages_nothing_is_begun(void **state)
+{
+    static const struct {
+        const char *bytes;
+        bool is_between;
+    } rows[] = {
+        {"", true},       {"{}", true},      {"{}\n", true},  {"[1] nonsense\n", true},
+        {"{", false},     {"{} tru", false}, {"{} x", false}, {"{}\n\n \n", true},
+        {"12", false},    {"12 ", false}, /* it may become a length */
+        {"{} 1,", false},
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct frame frame = frame_make(MAX_MESSAGE);
+        size_t at, size;
+
+        while (frame_next(&frame, rows[i].bytes, strlen(rows[i].bytes), &at, &size) != FRAME_MORE)
+            continue;
+        if (frame_is_between(&frame) != rows[i].is_between)
+            fail_msg("\"%s\"", rows[i].bytes);
+    }
+}
+
 static void test_the_chain_covers_refused_messages_however_they_are_cut(void **state)
 {
     static const char input[] = "bad one\n{\"a\":1} [1, 2] \xff\n";
@@ -326,6 +365,8 @@ int main(void)
         cmocka_unit_test(test_the_bytes_of_a_refused_header_are_passed_over),
         cmocka_unit_test(test_numbered_messages_are_reported_where_they_end),
         cmocka_unit_test(test_an_endless_number_is_not_kept),
+        cmocka_unit_test(test_a_torn_message_ends_with_its_line),
+        cmocka_unit_test(test_only_between_messages_nothing_is_begun),
         cmocka_unit_test(test_the_chain_covers_refused_messages_however_they_are_cut),
         cmocka_unit_test(test_traits_tell_what_an_object_holds),
     };

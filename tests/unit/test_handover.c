@@ -34,7 +34,10 @@ static void write_sample(struct text *out)
     struct handover_agent agents[] = {{BYTES("web-1"), true, -1, 2, 3, 4, 5, 6, 7}};
     int32_t workers[] = {4711};
     struct handover_connection connections[] = {
-        {.fd = 17, .address = BYTES("127.0.0.1:41604"), .frame = frame_make(100)},
+        {.fd = 17,
+         .address = BYTES("127.0.0.1:41604"),
+         .frame = frame_make(100),
+         .again = BYTES("00112233445566778899aabbccddeeff")},
         {.fd = 18,
          .address = BYTES("[::1]:5"),
          .agent = BYTES("web-1"),
@@ -97,6 +100,7 @@ static void test_what_was_written_is_read(void **state)
     assert_int_equal(handover.places[HANDOVER_ADMIN].count, 0);
     assert_int_equal(handover.workers[0], 4711);
     assert_int_equal(handover.connection_count, 2);
+    assert_bytes(handover.connections[0].again, "00112233445566778899aabbccddeeff");
     assert_bytes(handover.connections[1].in, begun);
     assert_int_equal(handover.connections[1].chain, 0xdeadbeef);
     handover_write(&handover, &again); /* which shows that nothing was left out */
@@ -213,8 +217,8 @@ static void test_another_version_is_told_by_its_number(void **state)
     write_sample(&bytes);
     memcpy(bytes.at + 8, &version, sizeof version);
     assert_false(handover_read(bytes.at, bytes.length, &handover, &error));
-    assert_non_null(strstr(error.text, "the handover has format 2, but rasadd " RASAD_VERSION
-                                       " reads format 1 (restart the server instead)"));
+    assert_non_null(strstr(error.text, "the handover has format 3, but rasadd " RASAD_VERSION
+                                       " reads format 2 (restart the server instead)"));
     text_free(&bytes);
 }
 
