@@ -160,8 +160,10 @@ static struct handover_received *take_handover(const char *fd, struct standing *
 
     if (fd == NULL)
         return service_take(standing, error);
-    if (!handover_take(atoi(fd), &received, error))
+    if (!handover_take(atoi(fd), &received, error)) {
+        service_give_up();
         (void)close_range(STDERR_FILENO + 1, ~0U, 0);
+    }
     if (received != NULL)
         handover_reap(received);
     return received;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "handover/service.h"
 
+#include <dirent.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -282,6 +283,27 @@ static void close_rest(const struct passed *passed)
         (void)snprintf(words, sizeof words, "FDSTOREREMOVE=1\nFDNAME=%s", socket->name);
         (void)notice_send(words, -1, WAIT_MS);
     }
+}
+
+void service_give_up(void)
+{
+    DIR *folder = opendir("/proc/self/fd");
+    const struct dirent *entry;
+
+    while (folder != NULL && (entry = readdir(folder)) != NULL) {
+        int fd = atoi(entry->d_name);
+        uint64_t cookie = fd > STDERR_FILENO ? standing_cookie(fd) : 0;
+        char name[STANDING_NAME_LENGTH], words[2 * STANDING_NAME_LENGTH];
+
+        if (cookie == 0)
+            continue;
+        (void)shutdown(fd, SHUT_RDWR);
+        standing_name(cookie, name);
+        (void)snprintf(words, sizeof words, "FDSTOREREMOVE=1\nFDNAME=%s", name);
+        (void)notice_send(words, -1, WAIT_MS);
+    }
+    if (folder != NULL)
+        (void)closedir(folder);
 }
 
 /* What a process handed over before it ended. */

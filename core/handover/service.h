@@ -27,6 +27,10 @@ struct server;
  * of that kind. What is taken lends from there. Before any descriptor is opened. */
 struct handover_received *service_take(struct standing **standing, struct rasad_error *error);
 
+/* Takes all sockets that came with an exec, and can't be told any more, out of the store; the
+ * caller closes them. Before any descriptor is opened. */
+void service_give_up(void);
+
 /* The server takes agents and scrapes, and this line is for people; it takes another conf; it is
  * about to stop. */
 void service_tell_ready(const char *status);
