@@ -105,7 +105,8 @@ static void write_record(int signal, const siginfo_t *info)
 /* Whether a plugin's code, and nobody outside, has brought it on. */
 static bool is_own(int signal, const siginfo_t *info)
 {
-    return info->si_code > 0 || (signal == SIGABRT && info->si_pid == getpid());
+    return info->si_code > 0 ||
+           (signal == SIGABRT && (info->si_pid == getpid() || crash_place.hangs));
 }
 
 static void handle(int signal, siginfo_t *info, void *context)
@@ -117,8 +118,24 @@ static void handle(int signal, siginfo_t *info, void *context)
     if (crash_place.plugin != NULL && is_own(signal, info))
         write_record(signal, info);
     /* A fault happens again when we return, and abort() goes on; what was sent is sent again. */
-    if (info->si_code <= 0 && signal != SIGABRT)
+    if (info->si_code <= 0 && (signal != SIGABRT || info->si_pid != getpid()))
         (void)raise(signal);
+}
+
+/* The thread that writes the place is in it for good, and if it isn't, a word too many in a record
+ * is all that comes of that. */
+__attribute__((no_sanitize("thread"))) void crash_note_hang(const struct crash_place *place)
+{
+    crash_place.plugin = NULL;
+    crash_place.hangs = place != NULL;
+    if (place == NULL)
+        return;
+    crash_place.family = place->family;
+    crash_place.agent = place->agent;
+    crash_place.labels = place->labels;
+    crash_place.labels_size = place->labels_size;
+    crash_place.number = place->number;
+    crash_place.plugin = place->plugin;
 }
 
 /* ---- Making ready -------------------------------------------------------------------------- */

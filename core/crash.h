@@ -28,6 +28,7 @@ struct crash_place {
     const void *labels; /* of the series, as series_labels() has them */
     uint32_t labels_size;
     uint64_t number; /* of the message in its stream or connection */
+    bool hangs;      /* it is another thread's, see crash_note_hang() */
 };
 
 /* This thread's place. */
@@ -45,6 +46,13 @@ static inline void crash_leave(void)
 {
     crash_place.plugin = NULL;
 }
+
+/*
+ * Another thread doesn't come back from this place, for which somebody outside may end us by
+ * SIGABRT, as a watchdog does: then it counts as a crash there. NULL: it does. For the main thread,
+ * which gets the signals.
+ */
+void crash_note_hang(const struct crash_place *place);
 
 /* STATE_DIR/crashes, or, if that is "", the folder "crashes" beside the admin socket. False if the
  * path is too long. */

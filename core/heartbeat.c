@@ -2,6 +2,7 @@
 #include "heartbeat.h"
 
 #include "base/clock.h"
+#include "crash.h"
 #include "handover/service.h"
 
 /* How long shards may stand still. */
@@ -48,11 +49,13 @@ static bool may_stand_still(struct heartbeat *heartbeat, struct shard_common *co
     return now_ns - heartbeat->still_since_ns < STILL_NS;
 }
 
-/* Once each time, for the manager will end the process without a word of ours. */
-static void log_missing(struct heartbeat *heartbeat, struct shard_common *common, int stuck)
+/* Once each time, for the manager ends the process soon. Whose fault it is goes on record then. */
+static void note_missing(struct heartbeat *heartbeat, struct shard_common *common, int stuck)
 {
     bool is_missing = stuck >= 0;
 
+    if (is_missing || heartbeat->is_missing)
+        crash_note_hang(is_missing ? common->shards[stuck].place : NULL);
     if (is_missing && !heartbeat->is_missing)
         log_error(common->log, "a plugin keeps a thread of the server busy: the watchdog isn't fed",
                   log_number("thread", stuck));
@@ -72,7 +75,7 @@ void heartbeat_turn(struct heartbeat *heartbeat, struct shard_common *common, in
     stuck = find_stuck(common);
     if (may_stand_still(heartbeat, common, now_ns))
         stuck = -1;
-    log_missing(heartbeat, common, stuck);
+    note_missing(heartbeat, common, stuck);
     if (stuck < 0)
         (void)service_beat();
     shards_wake(common->shards, common->shard_count); /* so that who sleeps comes by */

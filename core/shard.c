@@ -604,6 +604,8 @@ static void *run(void *argument)
     struct shard *shard = argument;
 
     crash_use_stack();
+    shard->place = &crash_place;
+    counter_add(&shard->pulse, 1);
     tell_time(shard);
     while (!atomic_load_explicit(&shard->stopping, memory_order_acquire))
         take_round(shard, (int)(SWEEP_EVERY_NS / NS_PER_MS));

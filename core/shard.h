@@ -80,6 +80,7 @@ struct shard {
     _Atomic bool stopping;
     _Atomic uint64_t pulse; /* counts whenever the thread comes by, for heartbeat.h */
     uint64_t seen_pulse;    /* of whoever looks */
+    const struct crash_place *_Atomic place; /* the thread's own; NULL before it begins */
     size_t unstored;        /* connections that the service manager has no dup of */
     int64_t again_until_ns; /* steady: until when hellos that were asked for may come; 0: none */
     size_t agent_sweep_slot;

@@ -198,28 +198,57 @@ static void wait_for_ever(void)
         (void)pause();
 }
 
-static void a_signal_from_outside_blames_nobody(void **state)
+/* Somebody sends a signal to a process which is in a plugin, or in which another thread hangs
+ * there; what is in the log then. */
+static void end_from_outside(const char *folder, int signal, bool hangs, char log[4096])
 {
-    char log[4096];
+    static const struct crash_place place = {.plugin = "peak", .family = "rtt_seconds"};
     int status, ready[2];
     pid_t pid;
 
     assert_int_equal(pipe(ready), 0);
     if ((pid = fork()) == 0) {
-        prepare(*state);
-        crash_enter("peak", "rtt_seconds");
+        prepare(folder);
+        if (hangs)
+            crash_note_hang(&place);
+        else
+            crash_enter("peak", "rtt_seconds");
         if (write(ready[1], "", 1) == 1)
             wait_for_ever();
         _exit(0);
     }
     assert_int_equal(read(ready[0], log, 1), 1);
-    assert_int_equal(kill(pid, SIGSEGV), 0);
+    assert_int_equal(kill(pid, signal), 0);
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_int_not_equal(status, 0);
-    read_log(*state, log);
-    assert_string_equal(log, "");
+    assert_true(signal != SIGABRT || (WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT));
+    read_log(folder, log);
     (void)close(ready[0]);
     (void)close(ready[1]);
+}
+
+static void a_signal_from_outside_blames_nobody(void **state)
+{
+    static const int signals[] = {SIGSEGV, SIGABRT};
+    char log[4096];
+
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
+        end_from_outside(*state, signals[i], false, log);
+        assert_string_equal(log, "");
+    }
+}
+
+static void a_watchdog_blames_who_hangs(void **state)
+{
+    char log[4096];
+
+    end_from_outside(*state, SIGSEGV, true, log);
+    assert_string_equal(log, "");
+    end_from_outside(*state, SIGABRT, true, log);
+    assert_non_null(strstr(log, " plugin=peak signal=6 "));
+    crash_note_hang(&(struct crash_place){.plugin = "peak"});
+    crash_note_hang(NULL);
+    assert_null(crash_place.plugin);
 }
 
 static void two_real_crashes_isolate(void **state)
@@ -287,6 +316,7 @@ int main(void)
                                         remove_folder),
         cmocka_unit_test_setup_teardown(a_crash_without_a_plugin_blames_none, make_folder,
                                         remove_folder),
+        cmocka_unit_test_setup_teardown(a_watchdog_blames_who_hangs, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(a_signal_from_outside_blames_nobody, make_folder,
                                         remove_folder),
         cmocka_unit_test_setup_teardown(two_real_crashes_isolate, make_folder, remove_folder),
