@@ -286,10 +286,6 @@ static void open_standing(struct server *server, struct standing *left)
     struct rasad_error error;
 
     server->common.standing = left;
-    if (left != NULL && !may_be_kept(server)) { /* the conf has changed */
-        standing_close(left);
-        server->common.standing = NULL;
-    }
     if (left == NULL && may_be_kept(server) && !standing_open(-1, &server->common.standing, &error))
         log_warning(server->log, "connections will not outlive a kill",
                     log_text("reason", error.text));
@@ -460,7 +456,7 @@ static void stop(struct server *server)
     service_tell_stopping();
     reloader_stop(&server->reloader);
     close_admin(server);
-    kept = server->common.standing != NULL;
+    kept = server->common.standing != NULL && may_be_kept(server);
     http_set_ready(server->http, kept);
     if (!kept)
         listener_close(&server->listener);

@@ -113,6 +113,19 @@ void handover_reap(struct handover_received *received)
 
 /* ---- Sockets ------------------------------------------------------------------------------- */
 
+/* Of a place that didn't come as a whole nobody can make use, and its port is to be free. */
+static void drop_place(struct handover_sockets *place)
+{
+    for (uint8_t i = 0; i < place->count; i++) {
+        if (place->fds[i] < 0)
+            continue;
+        (void)shutdown(place->fds[i], SHUT_RDWR); /* somebody may have a dup */
+        (void)close(place->fds[i]);
+        place->fds[i] = -1;
+    }
+    place->count = 0;
+}
+
 static bool take_place(struct handover_received *received, enum handover_place place,
                        struct conf_listen *was, struct sockets *sockets)
 {
@@ -122,8 +135,10 @@ static bool take_place(struct handover_received *received, enum handover_place p
 
     for (uint8_t i = 0; i < from->count; i++)
         whole &= from->fds[i] >= 0;
-    if (!whole)
+    if (!whole) {
+        drop_place(from);
         return false;
+    }
     *was = (struct conf_listen){.address = strndup(from->address.at, from->address.length),
                                 .port = from->port};
     *sockets = (struct sockets){.count = 0};

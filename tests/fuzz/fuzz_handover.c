@@ -67,7 +67,9 @@ static void read_memory(const unsigned char *data, size_t size)
     struct handover_sockets place;
     uint64_t cookies[SOCKETS_MOST], cookie;
 
-    if (size > standing_bytes() - 12 || !standing_open(put_memory(data, size), &standing, &error))
+    /* Mapping it takes its time, so there is to be a slot at least. */
+    if (size < 800 || size > standing_bytes() - 12 ||
+        !standing_open(put_memory(data, size), &standing, &error))
         return;
     for (size_t at = 0; at + sizeof cookie <= size; at += 4) {
         const struct standing_slot *slot;

@@ -151,6 +151,15 @@ class Service(Server):
         return self.start()
 
 
+def listens_at(fd, port):
+    """Whether this is the listening socket with that port."""
+    if not stat.S_ISSOCK(os.fstat(fd).st_mode):
+        return False
+    with socket.socket(fileno=os.dup(fd)) as copy:
+        return (copy.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
+                and copy.getsockname()[1] == port)
+
+
 @pytest.fixture
 def service(started, tmp_path):
     """service(conf): a server under a service manager."""
@@ -359,6 +368,39 @@ def test_what_was_half_read_is_passed_over_after_a_kill(service, connect):
     assert server.scrape().rejected() == {"truncated": 1}
     assert runs.rest() == [], "nobody knows where its next message begins"
     assert begun.rest() == [], "it might have been a hello"
+
+
+def test_a_conf_that_has_changed_meanwhile_is_the_one_that_counts(service, connect):
+    server = service()
+    client = connect(server).send({"A": 1})
+    client.ping()
+    server.manager.wait_kept(1)
+    server.conf = server.conf.replace("state_dir", "# state_dir", 1)
+    port = server.port = free_port()
+    server.kill_9()
+    client.send({"A": 1}).ping()
+    server.port = port  # the log begins with the old one, where somebody might have waited
+    connect(server).send({"A": 1}).ping()
+    server.wait_for("A_total", equals=1, agent=client.agent)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", client.server_port)).close()
+    assert server.stop() == 0
+    assert server.manager.sync().store == [] and client.rest() == []
+
+
+def test_a_lost_listening_socket_is_opened_anew(service, connect):
+    server = service()
+    client = connect(server).send({"A": 1})
+    client.ping()
+    server.manager.wait_kept(1)
+    server.kill(signal.SIGKILL)
+    assert server.wait() == -signal.SIGKILL
+    kept = server.manager.sync().store
+    lost = [i for i, (_, fd) in enumerate(kept) if listens_at(fd, server.port)]
+    os.close(kept.pop(lost[0])[1])
+    server.start()
+    client.send({"A": 1}).ping()
+    connect(server).send({"A": 1}).ping()
 
 
 def test_a_connection_that_the_server_closes_ends_for_its_peer(service, connect):
