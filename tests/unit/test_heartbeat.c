@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "crash.h"
+#include "heartbeat.h"
+
+#define SHARDS 2
+
+/* Shards that are nothing but a pulse, and a service manager who listens. */
+struct scene {
+    struct shard shards[SHARDS];
+    struct shard_common common;
+    _Atomic uint64_t lost_lines;
+    struct log log;
+    struct crash_place place;
+    int socket;
+    char folder[32], path[64];
+};
+
+static void begin(struct scene *scene)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+    memset(scene, 0, sizeof *scene);
+    scene->log = log_make(-1, &scene->lost_lines);
+    scene->common.log = &scene->log;
+    scene->common.shards = scene->shards;
+    scene->common.shard_count = SHARDS;
+    standstill_open(&scene->common.standstill, SHARDS);
+    scene->place = (struct crash_place){.plugin = "peak", .family = "rtt"};
+    for (int i = 0; i < SHARDS; i++) {
+        scene->shards[i].bell = -1;
+        scene->shards[i].place = &scene->place;
+    }
+    (void)strcpy(scene->folder, "/tmp/rasad-beats-XXXXXX");
+    assert_non_null(mkdtemp(scene->folder));
+    (void)snprintf(scene->path, sizeof scene->path, "%s/notify", scene->folder);
+    (void)snprintf(address.sun_path, sizeof address.sun_path, "%s", scene->path);
+    scene->socket = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+    assert_int_equal(bind(scene->socket, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(setenv("NOTIFY_SOCKET", scene->path, 1), 0);
+}
+
+static void end(struct scene *scene)
+{
+    standstill_close(&scene->common.standstill);
+    (void)close(scene->socket);
+    (void)unlink(scene->path);
+    (void)rmdir(scene->folder);
+    (void)unsetenv("NOTIFY_SOCKET");
+}
+
+/* Lets these shards come by and turns the heart; whether it beat. */
+static bool turn(struct scene *scene, struct heartbeat *heartbeat, int64_t now_s, bool first,
+                 bool second)
+{
+    char words[64];
+    ssize_t length;
+
+    scene->shards[0].pulse += first;
+    scene->shards[1].pulse += second;
+    heartbeat_turn(heartbeat, &scene->common, now_s * NS_PER_S);
+    length = recv(scene->socket, words, sizeof words, 0);
+    if (length < 0)
+        return false;
+    assert_int_equal(length, strlen("WATCHDOG=1"));
+    assert_memory_equal(words, "WATCHDOG=1", length);
+    return true;
+}
+
+static void it_beats_while_all_shards_come_by(void **state)
+{
+    struct heartbeat heartbeat = heartbeat_make(10 * NS_PER_S, 0);
+    struct scene scene;
+
+    begin(&scene);
+    assert_false(turn(&scene, &heartbeat, 9, true, true)); /* it isn't time */
+    assert_int_equal(heartbeat_wait_ms(&heartbeat, 9 * NS_PER_S), 1001);
+    assert_true(turn(&scene, &heartbeat, 10, false, false)); /* they came before */
+    assert_true(turn(&scene, &heartbeat, 20, true, true));
+    assert_null(crash_place.plugin);
+    assert_false(turn(&scene, &heartbeat, 30, true, false)); /* one hangs */
+    assert_string_equal(crash_place.plugin, "peak");
+    assert_true(crash_place.hangs);
+    assert_false(turn(&scene, &heartbeat, 40, true, false));
+    assert_true(turn(&scene, &heartbeat, 50, true, true)); /* not for ever */
+    assert_null(crash_place.plugin);
+    assert_int_equal(heartbeat_wait_ms(&heartbeat, 61 * NS_PER_S), 0);
+    end(&scene);
+}
+
+static void shards_may_stand_still_for_a_minute(void **state)
+{
+    struct heartbeat heartbeat = heartbeat_make(10 * NS_PER_S, 0);
+    struct scene scene;
+
+    begin(&scene);
+    assert_true(turn(&scene, &heartbeat, 10, true, true));
+    for (int round = 0; round < 2; round++) { /* each time anew */
+        int64_t start_s = 20 + 100 * round;
+
+        standstill_want(&scene.common.standstill);
+        for (int64_t s = 0; s < 60; s += 10)
+            assert_true(turn(&scene, &heartbeat, start_s + s, false, false));
+        assert_false(turn(&scene, &heartbeat, start_s + 60, false, false));
+        standstill_end(&scene.common.standstill);
+        assert_true(turn(&scene, &heartbeat, start_s + 70, true, true));
+    }
+    end(&scene);
+}
+
+static void who_is_not_asked_says_nothing(void **state)
+{
+    struct heartbeat heartbeat = heartbeat_make(0, 0);
+    struct scene scene;
+
+    begin(&scene);
+    assert_int_equal(heartbeat_wait_ms(&heartbeat, NS_PER_S), -1);
+    assert_false(turn(&scene, &heartbeat, 100, true, true));
+    end(&scene);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(it_beats_while_all_shards_come_by),
+        cmocka_unit_test(shards_may_stand_still_for_a_minute),
+        cmocka_unit_test(who_is_not_asked_says_nothing),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
