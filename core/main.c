@@ -153,13 +153,13 @@ static int check_handover(const char *fd, const struct conf *conf)
  * What the image before us left, NULL if there was none. If it can't be read, its descriptors are
  * closed, and so agents resume and nothing is lost; which ones they are nobody knows any more.
  */
-static struct handover_received *take_handover(const char *fd, struct standing **standing,
+static struct handover_received *take_handover(const char *fd, struct server_origin *origin,
                                                struct rasad_error *error)
 {
     struct handover_received *received = NULL;
 
     if (fd == NULL)
-        return service_take(standing, error);
+        return service_take(&origin->standing, origin->units, error);
     if (!handover_take(atoi(fd), &received, error)) {
         service_give_up();
         (void)close_range(STDERR_FILENO + 1, ~0U, 0);
@@ -173,6 +173,8 @@ static struct handover_received *take_handover(const char *fd, struct standing *
 static void origin_end(struct server_origin *origin)
 {
     handover_close(origin->received);
+    for (int place = 0; place < HANDOVER_PLACES; place++)
+        sockets_close(&origin->units[place]);
     if (origin->standing == NULL)
         return;
     standing_leave(origin->standing);
@@ -229,7 +231,7 @@ int main(int argc, char *argv[])
     if (arguments.done)
         return arguments.status;
     if (arguments.check == NULL && !arguments.test && !arguments.print)
-        origin.received = take_handover(arguments.handover, &origin.standing, &damage);
+        origin.received = take_handover(arguments.handover, &origin, &damage);
     if (arguments.conf != NULL)
         (void)snprintf(path, sizeof path, "%s", arguments.conf);
     else

@@ -164,13 +164,25 @@ static void note_place(struct server *server, enum handover_place place,
 {
     struct handover_sockets now = {.address = {conf->address, strlen(conf->address)},
                                    .port = conf->port,
-                                   .count = (uint8_t)sockets->count};
+                                   .count = sockets->is_units ? 0 : (uint8_t)sockets->count};
 
     if (server->common.standing == NULL)
         return;
-    for (size_t i = 0; i < sockets->count; i++)
+    for (size_t i = 0; i < now.count; i++)
         now.fds[i] = sockets->fds[i];
     standing_place(server->common.standing, place, &now);
+}
+
+/* What a place is served with: the sockets of a unit, or those of before, or new ones. */
+static bool find_sockets(struct server *server, enum handover_place place,
+                         const struct conf_listen *now, struct sockets *sockets,
+                         struct sockets *old, struct rasad_error *error)
+{
+    if (server->units[place].count == 0)
+        return handover_sockets(server->received, place, now, server->log, sockets, old, error);
+    *old = (struct sockets){.count = 0};
+    *sockets = sockets_take(&server->units[place]);
+    return true;
 }
 
 static bool open_listener(struct server *server, struct rasad_error *error)
@@ -178,8 +190,7 @@ static bool open_listener(struct server *server, struct rasad_error *error)
     const struct conf_listen *now = &server->conf->listen;
     struct sockets sockets, old;
 
-    if (!handover_sockets(server->received, HANDOVER_LISTEN, now, server->log, &sockets, &old,
-                          error))
+    if (!find_sockets(server, HANDOVER_LISTEN, now, &sockets, &old, error))
         return false;
     if (old.count == 0)
         return listener_open(&server->listener, &server->common, &sockets, error);
@@ -236,8 +247,7 @@ static bool open_http(struct server *server, rlim_t limit, struct rasad_error *e
     bool fine;
 
     server->http_connections = connections;
-    if (!handover_sockets(server->received, HANDOVER_HTTP, &server->conf->http, server->log,
-                          &sockets, &old, error))
+    if (!find_sockets(server, HANDOVER_HTTP, &server->conf->http, &sockets, &old, error))
         return false;
     fine = http_open(&sockets, connections, &server->source, server->log, &server->http, error);
     if (old.count > 0)
@@ -334,6 +344,7 @@ bool server_open(struct server *server, struct conf *conf, const struct log *log
     server->signals = -1;
     server->program = origin->program;
     server->received = origin->received;
+    server->units = origin->units;
     (void)pthread_mutex_init(&server->turnstile, NULL);
     (void)pthread_mutex_init(&server->turn, NULL);
     server->reloads.last_succeeded = true;

@@ -44,6 +44,7 @@ struct server {
     struct reloader reloader;
     const struct program *program;      /* whose place another may take; NULL: it is not known */
     struct handover_received *received; /* while it opens; NULL: none. The caller's. */
+    struct sockets *units;              /* while it opens: those of socket units. The caller's. */
     int64_t progress_ns; /* steady: when the service manager heard last that the start goes on */
     pthread_mutex_t turnstile; /* before `turn`: who waits for it isn't overtaken by the loop */
     pthread_mutex_t turn;      /* held by the loop but while it waits for events */
@@ -55,6 +56,7 @@ struct server_origin {
     const struct program *program;
     struct handover_received *received; /* what the image before has left */
     struct standing *standing; /* where its connections stand; the server's from server_open() on */
+    struct sockets units[HANDOVER_PLACES]; /* of socket units, for the server to take */
 };
 
 /* Starts everything; the conf is the server's from now on. Even on false to be ended with

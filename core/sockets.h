@@ -18,7 +18,8 @@
 struct sockets {
     int fds[SOCKETS_MOST];
     size_t count;
-    char *unix_path; /* NULL for TCP */
+    char *unix_path; /* NULL for TCP, and for those of a socket unit */
+    bool is_units;   /* the service manager opened them, and keeps them when we close ours */
 };
 
 /* Opens them. `running` are those whose place they take, and may have the same port on another

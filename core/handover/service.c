@@ -2,6 +2,7 @@
 #include "handover/service.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -198,9 +199,18 @@ struct passed {
     char **names;
     struct passed_socket *sockets; /* sorted by cookie */
     size_t socket_count;
-    int memory;   /* of a handover; -1: there is none */
-    int standing; /* likewise */
+    int memory;            /* of a handover; -1: there is none */
+    int standing;          /* likewise */
+    struct sockets *units; /* one for each place */
 };
+
+static void take_out_of_store(const char *name)
+{
+    char words[512];
+
+    (void)snprintf(words, sizeof words, "FDSTOREREMOVE=1\nFDNAME=%s", name);
+    (void)notice_send(words, -1, WAIT_MS);
+}
 
 static void passed_free(struct passed *passed)
 {
@@ -216,6 +226,49 @@ static int by_cookie(const void *a, const void *b)
     uint64_t second = ((const struct passed_socket *)b)->cookie;
 
     return (first > second) - (first < second);
+}
+
+/* Takes a socket that a unit has opened; false if it is none that we know of. */
+static bool take_units(struct passed *passed, const char *name, int fd)
+{
+    static const char *const names[] = {[HANDOVER_LISTEN] = "ingest", [HANDOVER_HTTP] = "http"};
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        struct sockets *units = &passed->units[i];
+
+        if (strcmp(name, names[i]) != 0 || units->count == SOCKETS_MOST ||
+            sd_is_socket(fd, AF_UNSPEC, SOCK_STREAM, 1) <= 0 || fcntl(fd, F_SETFL, O_NONBLOCK) != 0)
+            continue;
+        units->fds[units->count++] = fd;
+        units->is_units = true;
+        return true;
+    }
+    return false;
+}
+
+/* Whether a unit has the socket with this cookie, too. */
+static bool is_units(const struct passed *passed, uint64_t cookie)
+{
+    for (int place = 0; place < HANDOVER_PLACES; place++) {
+        for (size_t i = 0; i < passed->units[place].count; i++) {
+            if (standing_cookie(passed->units[place].fds[i]) == cookie)
+                return true;
+        }
+    }
+    return false;
+}
+
+/* A dup of a unit's socket, which a program that didn't know has stored, isn't shut down. */
+static void drop_units(struct passed *passed)
+{
+    for (size_t i = 0; i < passed->socket_count; i++) {
+        struct passed_socket *socket = &passed->sockets[i];
+
+        if (!is_units(passed, socket->cookie))
+            continue;
+        take_out_of_store(socket->name);
+        close_at(&socket->fd);
+    }
 }
 
 /* Sorts out which of them are ours; others are left alone. */
@@ -237,7 +290,10 @@ static bool look(struct passed *passed, struct rasad_error *error)
         else if (strncmp(name, prefix, sizeof prefix - 1) == 0)
             passed->sockets[passed->socket_count++] =
                 (struct passed_socket){standing_cookie(fd), fd, name};
+        else
+            (void)take_units(passed, name, fd);
     }
+    drop_units(passed);
     qsort(passed->sockets, passed->socket_count, sizeof *passed->sockets, by_cookie);
     return true;
 }
@@ -271,8 +327,6 @@ static void renumber(int32_t *fd, void *context)
 /* Sockets of ours that nobody speaks of: what is there twice would stay open when we close it. */
 static void close_rest(const struct passed *passed)
 {
-    char words[512];
-
     for (size_t i = 0; i < passed->socket_count; i++) {
         const struct passed_socket *socket = &passed->sockets[i];
 
@@ -280,8 +334,7 @@ static void close_rest(const struct passed *passed)
             continue;
         (void)shutdown(socket->fd, SHUT_RDWR);
         (void)close(socket->fd);
-        (void)snprintf(words, sizeof words, "FDSTOREREMOVE=1\nFDNAME=%s", socket->name);
-        (void)notice_send(words, -1, WAIT_MS);
+        take_out_of_store(socket->name);
     }
 }
 
@@ -293,14 +346,13 @@ void service_give_up(void)
     while (folder != NULL && (entry = readdir(folder)) != NULL) {
         int fd = atoi(entry->d_name);
         uint64_t cookie = fd > STDERR_FILENO ? standing_cookie(fd) : 0;
-        char name[STANDING_NAME_LENGTH], words[2 * STANDING_NAME_LENGTH];
+        char name[STANDING_NAME_LENGTH];
 
         if (cookie == 0)
             continue;
         (void)shutdown(fd, SHUT_RDWR);
         standing_name(cookie, name);
-        (void)snprintf(words, sizeof words, "FDSTOREREMOVE=1\nFDNAME=%s", name);
-        (void)notice_send(words, -1, WAIT_MS);
+        take_out_of_store(name);
     }
     if (folder != NULL)
         (void)closedir(folder);
@@ -360,9 +412,11 @@ static struct handover_received *take_standing(struct passed *passed, struct sta
     return received;
 }
 
-struct handover_received *service_take(struct standing **standing, struct rasad_error *error)
+struct handover_received *service_take(struct standing **standing,
+                                       struct sockets units[HANDOVER_PLACES],
+                                       struct rasad_error *error)
 {
-    SCOPED(passed_free) struct passed passed = {.memory = -1, .standing = -1};
+    SCOPED(passed_free) struct passed passed = {.memory = -1, .standing = -1, .units = units};
     struct handover_received *received = NULL;
     struct rasad_error damage = {""};
 

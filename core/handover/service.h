@@ -22,10 +22,16 @@
 
 struct server;
 
-/* Takes what the store has for us; NULL if there is nothing, or if it can't be read: then it is
+/*
+ * Takes what the store has for us; NULL if there is nothing, or if it can't be read: then it is
  * closed, and the error says why. `*standing`, which is the caller's, stays if there is no memory
- * of that kind. What is taken lends from there. Before any descriptor is opened. */
-struct handover_received *service_take(struct standing **standing, struct rasad_error *error);
+ * of that kind. What is taken lends from there. Before any descriptor is opened.
+ *   `units` are set to the sockets of socket units, which FileDescriptorName= calls "ingest" and
+ * "http"; they are served in place of what the conf says, and the caller's.
+ */
+struct handover_received *service_take(struct standing **standing,
+                                       struct sockets units[HANDOVER_PLACES],
+                                       struct rasad_error *error);
 
 /* Takes all sockets that came with an exec, and can't be told any more, out of the store; the
  * caller closes them. Before any descriptor is opened. */

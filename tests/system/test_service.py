@@ -123,16 +123,18 @@ class Manager:
 
 
 class Service(Server):
-    """A server that is started anew with what the manager has kept."""
+    """A server that is started anew with what the manager has kept, and with what its socket units have
+    opened (name, socket), which the manager keeps in any case."""
 
-    def __init__(self, folder, conf, manager, **options):
-        self.manager = manager
+    def __init__(self, folder, conf, manager, units=(), **options):
+        self.manager, self.units = manager, units
         options["environment"] = {"NOTIFY_SOCKET": manager.path} | options.get("environment", {})
         super().__init__(folder, conf, **options)
 
     def start(self):
         # The list is turned round, since systemd's order is nobody's business.
         store = list(reversed(self.manager.sync().store))
+        store += [(name, unit.fileno()) for name, unit in self.units]
         ready = self.manager.states.count("READY")
         self.process = Process(
             [sys.executable, "-c", LAUNCHER, ",".join(str(fd) for _, fd in store),
@@ -386,6 +388,50 @@ def test_a_conf_that_has_changed_meanwhile_is_the_one_that_counts(service, conne
         socket.create_connection(("127.0.0.1", client.server_port)).close()
     assert server.stop() == 0
     assert server.manager.sync().store == [] and client.rest() == []
+
+
+@pytest.fixture
+def units():
+    """The sockets of two socket units."""
+    opened = [(name, socket.create_server(("127.0.0.1", 0))) for name in ("http", "ingest")]
+    yield opened
+    for _, unit in opened:
+        unit.close()
+
+
+def test_sockets_of_units_are_served_whatever_becomes_of_the_server(service, connect, units):
+    ports = {name: unit.getsockname()[1] for name, unit in units}
+    server = service(units=units)
+    client, sent = connect(server), 0
+
+    def goes_on():
+        nonlocal sent
+        assert (server.port, server.http) == (ports["ingest"], ports["http"])
+        client.send({"A": 1}).ping()
+        connect(server).send({"A": 1}).ping()
+        sent += 1
+        server.wait_for("A_total", equals=sent, agent=client.agent)
+
+    goes_on()
+    until(lambda: len(server.manager.names("rasad-socket-")) == 2, "no sockets but those of connections are kept")
+    server.kill_9()
+    goes_on()
+    assert server.stop() == 0
+    server.start()
+    goes_on()
+    before = len(server.lines)
+    server.kill(signal.SIGUSR2)
+    server.wait_line("upgraded", after=before)
+    goes_on()
+    server.kill_9()
+    goes_on()
+    assert server.stop() == 0
+    # The units' sockets are theirs: who connects now waits for the next start.
+    late = connect(server).send({"A": 7})
+    server.start()
+    late.ping()
+    goes_on()
+    server.wait_for("A_total", equals=7, agent=late.agent)
 
 
 def test_a_lost_listening_socket_is_opened_anew(service, connect):
