@@ -87,13 +87,15 @@ check_hardening() {
 }
 
 check_exposure() {
-    local unit
+    local unit count=0
 
     unpack
     for unit in "$scratch"/lib/systemd/system/*.service "$scratch"/usr/lib/systemd/system/*.service; do
         [[ -e $unit ]] || continue
         run systemd-analyze security --offline=yes --threshold=15 --no-pager "$unit" | tail -n 1
+        count=$((count + 1))
     done
+    [[ $count -eq 2 ]] || die "$count services in $folder instead of 2"
 }
 
 # The version that a file tells of, by an expression of sed; a part after a dash is Debian's own.

@@ -31,10 +31,14 @@ def install(root, release, packages):
     # Services that packages would start have nobody to serve.
     (root / "usr/sbin/policy-rc.d").write_text("#!/bin/sh\nexit 101\n")
     (root / "usr/sbin/policy-rc.d").chmod(0o755)
-    for command in (["update", "-q"], ["install", "-q", "-y", "--no-install-recommends", "git", *packages]):
-        if subprocess.run(["chroot", root, "apt-get", *command], check=False, env=ENVIRONMENT,
-                          stdin=subprocess.DEVNULL).returncode != 0:
-            raise Unable(f"apt-get {command[0]} failed (is the mirror within reach?)")
+    def apt(*words):
+        return subprocess.run(["chroot", root, "apt-get", "-q", *words], check=False, env=ENVIRONMENT,
+                              stdin=subprocess.DEVNULL).returncode
+
+    if apt("update") != 0:
+        raise Unable("apt-get update failed (is the mirror within reach?)")
+    if apt("install", "-y", "--no-install-recommends", "git", *packages) != 0:
+        sys.exit(f"in_release.py: {release} lacks what the packages are built with")
 
 
 def copy_tree(root):

@@ -61,10 +61,11 @@ def download(root, release, wanted, kept):
     shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
     with open(root / "etc/apt/sources.list", "a", encoding="utf-8") as sources:
         sources.write(f"deb {debian.this_release()[1]} {release} main\n")
-    for command in (["update"], ["install", "--download-only", *wanted]):
-        result = chrooted(root, *command)
-        if result.returncode != 0:
-            raise Unable(f"apt-get {command[0]} failed (is the mirror within reach?):\n{result.stdout[-2000:]}")
+    result = chrooted(root, "update")
+    if result.returncode != 0:
+        raise Unable(f"apt-get update failed (is the mirror within reach?):\n{result.stdout[-2000:]}")
+    result = chrooted(root, "install", "--download-only", *wanted)
+    assert result.returncode == 0, f"{release} lacks what packages depend on:\n{result.stdout[-2000:]}"
     for deb in (root / "var/cache/apt/archives").glob("*.deb"):
         shutil.copy(deb, kept)
 
