@@ -318,7 +318,8 @@ def test_an_upgrade_keeps_an_edited_conf_and_all_counts(host, connect):
     host.wait_for("A_Pressed_total", equals=5, agent=client.agent)
 
 
-def test_an_upgrade_with_another_conf_keeps_the_edited_one(host):
+def test_where_both_have_changed_the_conf_dpkg_can_keep_the_edited_one(host):
+    # It asks, or does what it was told to do.
     edited = host.conf + "# edited\n"
     host.write_conf(edited)
 
@@ -350,10 +351,16 @@ def test_the_sockets_of_systemd_are_taken_when_they_are_enabled(host, connect):
     sockets = ("rasad-ingest.socket", "rasad-http.socket")
     for unit in sockets:
         assert host.machine.run("systemctl", "is-enabled", unit, check=False).stdout.strip() == "disabled"
-    host.systemctl("stop", *UNITS)
+    # As README.Debian has it, for another port.
+    folder = host.machine.path("/etc/systemd/system/rasad-http.socket.d")
+    folder.mkdir()
+    (folder / "port.conf").write_text("[Socket]\nListenStream=\nListenStream=127.0.0.1:80\n")
+    host.systemctl("daemon-reload")
+    host.systemctl("stop", "rasad")
     try:
         host.systemctl("enable", "--now", *sockets)
         assert not host.is_active()
+        host.http = 80
         client = connect()  # it is this that starts it
         client.send(*press(3)).ping()
         host.wait_for("A_Pressed_total", equals=3, agent=client.agent)
@@ -363,6 +370,9 @@ def test_the_sockets_of_systemd_are_taken_when_they_are_enabled(host, connect):
         systemds = {link[len("socket:["):-1] for link in descriptors(host, 1) if link.startswith("socket:")}
         assert len(listening) == 2 and listening <= ours and listening <= systemds
     finally:
+        host.http = type(host).http
+        shutil.rmtree(folder)
+        host.systemctl("daemon-reload")
         host.systemctl("disable", "--now", *sockets, check=False)
         host.systemctl("restart", *UNITS)
 
@@ -375,8 +385,11 @@ def descriptors(host, pid):
 
 
 def test_remove_stops_the_server_and_keeps_conf_and_state(host):
+    sockets = ("rasad-ingest.socket", "rasad-http.socket")
+    host.systemctl("stop", "rasad")
+    host.systemctl("start", *sockets, "rasad")
     host.apt("remove", *UNITS)
-    for unit in UNITS:
+    for unit in (*UNITS, *sockets):
         assert not host.is_active(unit)
     for kept in (CONF, STATE, "/etc/rasad/agent.conf", "/var/lib/private/rasad-agent"):
         assert host.machine.path(kept).exists(), kept
@@ -390,3 +403,25 @@ def test_purge_leaves_nothing_but_the_account(host):
                              "-not", "-path", "/run/host/*", "-not", "-path", "/usr/local/*")
     allowed = {"/var/lib/dpkg", "/var/lib/systemd/deb-systemd"}
     assert [path for path in left.splitlines() if not any(path.startswith(folder) for folder in allowed)] == []
+
+
+def test_server_and_plugin_come_and_go_in_one_command(host, connect):
+    said = host.apt("install", "--no-install-recommends",
+                    *(f"/repo/{host.debs[name].name}" for name in ("rasad-plugin-peak", "rasad")))
+    assert host.is_active(), said
+    client = connect()
+    client.send({"Peak": 3}, {"Peak": 8}).ping()
+    host.wait_for("Peak", equals=8, agent=client.agent)
+    host.apt("purge", "rasad", "rasad-plugin-peak")
+    assert not host.machine.path("/etc/rasad").exists() and not host.machine.path(STATE).exists()
+
+
+def test_a_plugin_brings_a_server_up_that_could_not_start_without_it(host, connect):
+    host.install("rasad")
+    host.machine.path("/etc/rasad/conf.d/mine.conf").write_text('metric "Mine" { plugin = "peak" }\n')
+    assert host.systemctl("restart", "rasad", check=False).returncode != 0
+    host.install("rasad-plugin-peak")
+    until(host.is_active, "the server runs", 10)
+    client = connect()
+    client.send({"Mine": 4}).ping()
+    host.wait_for("Mine", equals=4, agent=client.agent)
