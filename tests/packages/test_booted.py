@@ -79,6 +79,22 @@ def test_an_isolated_plugin_runs_under_the_sandbox(host, connect):
     host.wait_for("Apart_total", equals=5, agent=client.agent)
 
 
+@pytest.mark.parametrize("name", ("disks", "jit", "raw-sockets"))
+def test_a_grant_of_the_examples_is_given_as_it_says(host, name):
+    text = host.machine.path(f"/usr/share/doc/rasad/examples/{name}.conf").read_text()
+    commands = [line.removeprefix("#   ") for line in text.splitlines() if line.startswith("#   ")]
+    assert len(commands) == 2
+    try:
+        for command in commands:
+            host.machine.run("sh", "-ec", command)
+        assert host.is_active() and f"{name}.conf" in host.show("DropInPaths")
+        assert host.machine.says("systemd-analyze", "verify", "--man=no", "rasad.service") == ""
+    finally:
+        shutil.rmtree(host.machine.path("/etc/systemd/system/rasad.service.d"))
+        host.systemctl("daemon-reload")
+        host.systemctl("restart", "rasad")
+
+
 # ---- The conf -------------------------------------------------------------------------------
 
 
