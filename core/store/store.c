@@ -61,15 +61,21 @@ static void parent_of(const char *folder, char parent[PATH_MAX])
 
 static bool make_folder(const char *folder, struct rasad_error *error)
 {
+    struct rasad_error unsynced;
     char parent[PATH_MAX];
 
-    if (mkdir(folder, 0700) != 0)
-        return errno == EEXIST || rasad_fail(error,
-                                             "cannot make state_dir %s: %s (make the folder above "
-                                             "it, or write state_dir = \"\" to keep no state)",
-                                             folder, strerror(errno));
     parent_of(folder, parent);
-    return store_sync_folder(parent, error);
+    if (mkdir(folder, 0700) == 0)
+        return store_sync_folder(parent, error);
+    if (errno != EEXIST)
+        return rasad_fail(error,
+                          "cannot make state_dir %s: %s (make the folder above it, or write "
+                          "state_dir = \"\" to keep no state)",
+                          folder, strerror(errno));
+    /* Whoever made it may have been killed before its name was on the disk; or it is somebody
+     * else's business, and no folder that we may read. */
+    (void)store_sync_folder(parent, &unsynced);
+    return true;
 }
 
 static bool is_local(const char *folder, struct rasad_error *error)
@@ -249,6 +255,17 @@ static bool begin_file(struct store *store, struct rasad_error *error)
     return false;
 }
 
+/* What a process that was killed has written is there for us to see, and not necessarily for one
+ * that comes after a power cut; but we are about to tell what is on disk. */
+static bool sync_all(struct store *store, struct rasad_error *error)
+{
+    int why = mdb_env_sync(store->env, 1);
+
+    if (why != 0)
+        return store_fail(store, why, error);
+    return store_sync_folder(store->folder, error);
+}
+
 bool store_open_env(struct store *store, struct rasad_error *error)
 {
     size_t bytes = file_bytes(store->folder), map_size = MAP_BYTES;
@@ -262,7 +279,7 @@ bool store_open_env(struct store *store, struct rasad_error *error)
         map_size /= 2;
     if (why != 0)
         return store_fail(store, why, error);
-    if (open_tables(store, error))
+    if (sync_all(store, error) && open_tables(store, error))
         return true;
     store_distrust(store);
     return false;

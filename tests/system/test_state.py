@@ -2,12 +2,13 @@
 """State on disk: what a restart, a kill -9, another conf and a damaged file leave of it."""
 import hashlib
 import json
+import re
 import signal
 import subprocess
 
 import pytest
 
-from harness import program
+from harness import LISTENING, Process, built_with, program
 from wire import chain, until
 
 CONF = '''
@@ -385,6 +386,25 @@ def test_a_file_that_was_cut_is_refused(stopped):
     file.write_bytes(whole)
     server.start()
     assert len(server.scrape().series("C_total")) == 501
+
+
+@pytest.mark.skipif(built_with("address") or built_with("thread"), reason="sanitizers mind strace")
+def test_what_a_killed_server_wrote_is_on_the_disk_before_it_is_told(rasadd, connect, tmp_path):
+    """It may have been killed between a write and its sync; the page cache shows what a power cut takes."""
+    server = rasadd(CONF)
+    client = connect(server)
+    client.hello("web-1", STREAM)
+    client.send({"C": 1}).wait_ack(1)
+    server.stop(signal.SIGKILL)
+    trace = tmp_path / "trace"
+    traced = Process(["strace", "-D", "-f", "-y", "-e", "trace=fdatasync", "-o", trace, program("rasadd"), "-c",
+                      server.folder / "rasad.conf"], server.folder)
+    try:
+        traced.wait_line(LISTENING)
+        assert re.search(r"fdatasync\(\d+<.*/data\.mdb>\) += 0", trace.read_text())
+    finally:
+        traced.popen.terminate()
+        traced.popen.wait(20)
 
 
 def test_two_servers_do_not_share_a_state(rasadd):
