@@ -8,6 +8,11 @@
 /* How long shards may stand still. */
 #define STILL_NS (60 * NS_PER_S)
 
+/* After a beat that was left out the next try comes in a fraction of the time, and the next look no
+ * sooner than that: shards come by twice a second. */
+#define RETRIES 8
+#define LOOK_NS NS_PER_S
+
 struct heartbeat heartbeat_make(int64_t every_ns, int64_t now_ns)
 {
     return (struct heartbeat){.every_ns = every_ns, .next_ns = now_ns + every_ns};
@@ -65,18 +70,35 @@ static void note_missing(struct heartbeat *heartbeat, struct shard_common *commo
     heartbeat->is_missing = is_missing;
 }
 
-void heartbeat_turn(struct heartbeat *heartbeat, struct shard_common *common, int64_t now_ns)
+/* Whether all shards are well, or none can be asked for more. */
+static bool look(struct heartbeat *heartbeat, struct shard_common *common, int64_t now_ns)
 {
-    int stuck;
+    int stuck = find_stuck(common);
 
-    if (heartbeat->every_ns == 0 || now_ns < heartbeat->next_ns)
-        return;
-    heartbeat->next_ns = now_ns + heartbeat->every_ns;
-    stuck = find_stuck(common);
     if (may_stand_still(heartbeat, common, now_ns))
         stuck = -1;
     note_missing(heartbeat, common, stuck);
-    if (stuck < 0)
-        (void)service_beat();
     shards_wake(common->shards, common->shard_count); /* so that who sleeps comes by */
+    return stuck < 0;
+}
+
+/* How long until the next turn. One missed beat must not be the end. */
+static int64_t pause_ns(const struct heartbeat *heartbeat)
+{
+    int64_t soon_ns = heartbeat->every_ns / RETRIES;
+
+    if (!heartbeat->is_missing && !heartbeat->is_unheard)
+        return heartbeat->every_ns;
+    if (heartbeat->is_missing && soon_ns < LOOK_NS)
+        soon_ns = LOOK_NS;
+    return soon_ns < heartbeat->every_ns ? soon_ns : heartbeat->every_ns;
+}
+
+void heartbeat_turn(struct heartbeat *heartbeat, struct shard_common *common, int64_t now_ns)
+{
+    if (heartbeat->every_ns == 0 || now_ns < heartbeat->next_ns)
+        return;
+    if (heartbeat->is_unheard || look(heartbeat, common, now_ns))
+        heartbeat->is_unheard = !service_beat();
+    heartbeat->next_ns = now_ns + pause_ns(heartbeat);
 }

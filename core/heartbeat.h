@@ -3,7 +3,8 @@
 /*
  * heartbeat: tells the service manager's watchdog (WatchdogSec=) that the server works: its loop
  * turns, and each shard has come by since the last beat. If a plugin never returns the beats stop,
- * and the manager kills the process and starts another.
+ * and the manager kills the process and starts another. A beat is due three times in its time, and
+ * one that was left out is made up for soon after the shard has come by, or the manager has a moment.
  *   The committer is no part of it: it waits for the disk, and while a disk hangs the rest works,
  * scrapes too; a new process would only hang at its start. Shards that stand still for a reload,
  * which commits as well, have a minute.
@@ -18,7 +19,8 @@ struct heartbeat {
     int64_t every_ns; /* 0: nobody asks for beats */
     int64_t next_ns;
     int64_t still_since_ns; /* since when shards were met that stand still; 0: they weren't */
-    bool is_missing;        /* the last beat was left out */
+    bool is_missing;        /* a shard didn't come by */
+    bool is_unheard;        /* all did, and the manager was too busy to hear it */
 };
 
 /* Beats that are due so often; 0: never. */

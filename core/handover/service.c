@@ -29,6 +29,9 @@
 #define PROGRESS_NS NS_PER_S
 #define PROGRESS_US 30000000
 
+/* Beats in the time within which the watchdog wants one. */
+#define BEATS 3
+
 /* ---- Words --------------------------------------------------------------------------------- */
 
 /* A state, and a line for people. */
@@ -77,7 +80,7 @@ int64_t service_beat_ns(void)
 
     if (sd_watchdog_enabled(0, &within_us) <= 0 || within_us > INT64_MAX / 1000)
         return 0;
-    return (int64_t)within_us * 1000 / 2;
+    return (int64_t)within_us * 1000 / BEATS;
 }
 
 bool service_beat(void)

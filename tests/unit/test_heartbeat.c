@@ -100,6 +100,64 @@ static void it_beats_while_all_shards_come_by(void **state)
     end(&scene);
 }
 
+/* A beat that was left out must not cost the whole deadline, of which it has used up a part. */
+static void who_has_come_by_again_is_told_of_soon(void **state)
+{
+    struct heartbeat heartbeat = heartbeat_make(20 * NS_PER_S, 0);
+    struct heartbeat brief = heartbeat_make(NS_PER_S / 2, 0);
+    struct scene scene;
+
+    begin(&scene);
+    assert_true(turn(&scene, &heartbeat, 20, true, true));
+    assert_false(turn(&scene, &heartbeat, 40, true, false));
+    assert_int_equal(heartbeat_wait_ms(&heartbeat, 40 * NS_PER_S), 2501);
+    assert_false(turn(&scene, &heartbeat, 42, true, true));
+    assert_true(turn(&scene, &heartbeat, 43, true, true));
+    assert_int_equal(heartbeat_wait_ms(&heartbeat, 43 * NS_PER_S), 20001);
+    /* A shard comes by twice a second, so a look that comes sooner would tell nothing. */
+    heartbeat = heartbeat_make(4 * NS_PER_S, 0);
+    assert_false(turn(&scene, &heartbeat, 4, true, false));
+    assert_int_equal(heartbeat_wait_ms(&heartbeat, 4 * NS_PER_S), 1001);
+    assert_false(turn(&scene, &brief, 1, true, false));
+    assert_int_equal(heartbeat_wait_ms(&brief, NS_PER_S), 501); /* never later than it was due */
+    end(&scene);
+}
+
+/* Until the manager's queue is full; returns how many words it holds. */
+static int fill(const struct scene *scene)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int from = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0), count = 0;
+
+    (void)snprintf(address.sun_path, sizeof address.sun_path, "%s", scene->path);
+    while (sendto(from, "X=1", 3, 0, (struct sockaddr *)&address, sizeof address) == 3)
+        count++;
+    (void)close(from);
+    return count;
+}
+
+static void what_the_manager_did_not_hear_is_said_again_soon(void **state)
+{
+    struct heartbeat heartbeat = heartbeat_make(4 * NS_PER_S, 0);
+    struct scene scene;
+    char words[64];
+
+    begin(&scene);
+    for (int count = fill(&scene), i = 0; i < 2; i++) { /* as long as it takes */
+        scene.shards[0].pulse++;
+        scene.shards[1].pulse++;
+        heartbeat_turn(&heartbeat, &scene.common, (4 + i) * NS_PER_S);
+        assert_int_equal(heartbeat_wait_ms(&heartbeat, (4 + i) * NS_PER_S), 501);
+        assert_false(heartbeat.is_missing);
+        for (; i == 1 && count > 0; count--)
+            assert_int_equal(recv(scene.socket, words, sizeof words, 0), 3);
+    }
+    /* They were well when they were looked at: that is what it says. */
+    assert_true(turn(&scene, &heartbeat, 6, false, false));
+    assert_int_equal(heartbeat_wait_ms(&heartbeat, 6 * NS_PER_S), 4001);
+    end(&scene);
+}
+
 static void shards_may_stand_still_for_a_minute(void **state)
 {
     struct heartbeat heartbeat = heartbeat_make(10 * NS_PER_S, 0);
@@ -135,6 +193,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_beats_while_all_shards_come_by),
+        cmocka_unit_test(who_has_come_by_again_is_told_of_soon),
+        cmocka_unit_test(what_the_manager_did_not_hear_is_said_again_soon),
         cmocka_unit_test(shards_may_stand_still_for_a_minute),
         cmocka_unit_test(who_is_not_asked_says_nothing),
     };
