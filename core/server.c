@@ -94,6 +94,11 @@ static bool open_shards(struct server *server, struct rasad_error *error)
     return true;
 }
 
+static void tell_progress(void *context)
+{
+    service_tell_progress(&((struct server *)context)->progress_ns);
+}
+
 /* What the disk has of an earlier server. */
 static bool open_store(struct server *server, struct rasad_error *error)
 {
@@ -102,17 +107,13 @@ static bool open_store(struct server *server, struct rasad_error *error)
 
     if (server->conf->state_dir[0] == '\0')
         return true;
-    if (!store_open(server->conf->state_dir, is_trusted, server->log, clock_steady_ns(),
+    if (!store_open(server->conf->state_dir, is_trusted,
+                    (struct store_progress){tell_progress, server}, server->log, clock_steady_ns(),
                     &server->store, error))
         return false;
     server->common.series_ids = store_ids(server->store);
     server->common.note = publisher_note;
     return true;
-}
-
-static void tell_progress(void *context)
-{
-    service_tell_progress(&((struct server *)context)->progress_ns);
 }
 
 struct loading server_loading(struct server *server)
@@ -126,8 +127,7 @@ struct loading server_loading(struct server *server)
         .view = &server->view,
         .log = server->log,
         .steady_ns = clock_steady_ns(),
-        .progress = tell_progress,
-        .progress_context = server,
+        .progress = {tell_progress, server},
     };
 }
 

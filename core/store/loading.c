@@ -323,8 +323,8 @@ static bool bring_series(void *context, uint64_t id, const struct record_series 
     uint32_t labels_size = record->labels_size;
     struct rasad_error why = {""};
 
-    if (bringing->seen++ % PROGRESS_SERIES == 0 && bringing->loading->progress != NULL)
-        bringing->loading->progress(bringing->loading->progress_context);
+    if (bringing->seen++ % PROGRESS_SERIES == 0 && bringing->loading->progress.tell != NULL)
+        bringing->loading->progress.tell(bringing->loading->progress.context);
     if (route == NULL || route->family == NULL) {
         bringing->loaded->aside++;
         return true;

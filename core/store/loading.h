@@ -25,9 +25,7 @@ struct loading {
     struct view *view;
     const struct log *log;
     int64_t steady_ns; /* now */
-    /* Hears now and then that it goes on; NULL: nobody wants to know. */
-    void (*progress)(void *context);
-    void *progress_context;
+    struct store_progress progress;
 };
 
 /* What came of it. */

@@ -408,7 +408,8 @@ bool store_take_folder(const char *folder, const struct log *log, struct store *
     return true;
 }
 
-static bool check_or_begin(struct store *store, bool is_trusted, struct rasad_error *error)
+static bool check_or_begin(struct store *store, bool is_trusted, struct store_progress progress,
+                           struct rasad_error *error)
 {
     bool is_there;
 
@@ -416,17 +417,18 @@ static bool check_or_begin(struct store *store, bool is_trusted, struct rasad_er
         return false;
     if (!is_there)
         return begin_file(store, error);
-    return is_trusted || store_check(store->folder, error);
+    return is_trusted || store_check(store->folder, progress, error);
 }
 
-bool store_open(const char *folder, bool is_trusted, const struct log *log, int64_t steady_ns,
-                struct store **out, struct rasad_error *error)
+bool store_open(const char *folder, bool is_trusted, struct store_progress progress,
+                const struct log *log, int64_t steady_ns, struct store **out,
+                struct rasad_error *error)
 {
     SCOPED(close_store) struct store *store = NULL;
 
     if (!store_take_folder(folder, log, &store, error))
         return false;
-    if (!check_or_begin(store, is_trusted, error) || !store_open_env(store, error) ||
+    if (!check_or_begin(store, is_trusted, progress, error) || !store_open_env(store, error) ||
         !read_about(store, error) || !store_read_layouts(store, error))
         return false;
     store->uptime_offset_ns = store->commit.uptime_ns - steady_ns;

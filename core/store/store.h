@@ -34,14 +34,21 @@
 
 struct store;
 
+/* Who hears now and then that what takes long goes on; `tell` NULL: nobody wants to know. */
+struct store_progress {
+    void (*tell)(void *context);
+    void *context;
+};
+
 /*
  * Opens the folder's database, or begins one. What is there is looked through first, by a process
  * of its own, for damage, unless it `is_trusted`, since it was in use a moment ago. Refused, and
  * left as it is: what another server has open, what is damaged, of a newer format or not ours, and
  * a file system over a network. `steady_ns` is now.
  */
-bool store_open(const char *folder, bool is_trusted, const struct log *log, int64_t steady_ns,
-                struct store **out, struct rasad_error *error);
+bool store_open(const char *folder, bool is_trusted, struct store_progress progress,
+                const struct log *log, int64_t steady_ns, struct store **out,
+                struct rasad_error *error);
 
 /* Whether this program knows the format of what lies in the folder, which may be in use; or nothing
  * does. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -12,6 +13,9 @@
 
 /* Room for what is wrong. */
 #define ANSWER_BYTES sizeof(((struct rasad_error *)NULL)->text)
+
+/* How often it is told that the look goes on. */
+#define PROGRESS_MS 1000
 
 /* What a user can do about a database that is not to be used. */
 #define WHAT_TO_DO                                                                                 \
@@ -167,13 +171,23 @@ bool store_is_readable(const char *folder, struct rasad_error *error)
 
 /* ---- In the server ------------------------------------------------------------------------- */
 
+/* Waits until the child has something to say, or has ended. */
+static void await(int from, struct store_progress progress)
+{
+    struct pollfd polled = {.fd = from, .events = POLLIN};
+
+    while (progress.tell != NULL && poll(&polled, 1, PROGRESS_MS) == 0)
+        progress.tell(progress.context);
+}
+
 /* What the child has to say, to its end. */
-static void read_answer(int from, char text[ANSWER_BYTES])
+static void read_answer(int from, struct store_progress progress, char text[ANSWER_BYTES])
 {
     size_t length = 0;
     ssize_t got;
 
     while (length < ANSWER_BYTES - 1) {
+        await(from, progress);
         got = read(from, text + length, ANSWER_BYTES - 1 - length);
         if (got < 0 && errno == EINTR)
             continue;
@@ -184,7 +198,7 @@ static void read_answer(int from, char text[ANSWER_BYTES])
     text[length] = '\0';
 }
 
-bool store_check(const char *folder, struct rasad_error *error)
+bool store_check(const char *folder, struct store_progress progress, struct rasad_error *error)
 {
     char text[ANSWER_BYTES];
     int ends[2], status = 0;
@@ -200,7 +214,7 @@ bool store_check(const char *folder, struct rasad_error *error)
         (void)close(ends[0]);
         return rasad_fail(error, "cannot make a process: %s", strerror(errno));
     }
-    read_answer(ends[0], text);
+    read_answer(ends[0], progress, text);
     (void)close(ends[0]);
     do
         ended = waitpid(child, &status, 0);

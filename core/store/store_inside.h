@@ -74,8 +74,9 @@ bool store_fail(const struct store *store, int why, struct rasad_error *error);
  */
 bool store_fail_write(struct store *store, int why, struct rasad_error *error);
 
-/* Looks through all of the database in a child process; false if something is wrong with it. */
-bool store_check(const char *folder, struct rasad_error *error);
+/* Looks through all of the database in a child process; false if something is wrong with it. While
+ * it waits it tells so, once a second. */
+bool store_check(const char *folder, struct store_progress progress, struct rasad_error *error);
 
 /* Reads a record and hands it on; false, with the error, to end the walk. */
 typedef bool store_take(void *context, struct record_key key, const MDB_val *value,

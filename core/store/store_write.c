@@ -303,7 +303,8 @@ static int write_once(struct writing *writing)
 static bool trust_again(struct store *store, struct rasad_error *error)
 {
     return store->env != NULL ||
-           (store_check(store->folder, error) && store_open_env(store, error));
+           (store_check(store->folder, (struct store_progress){.tell = NULL}, error) &&
+            store_open_env(store, error));
 }
 
 bool store_write(struct store *store, const struct cut *cuts, bool hold_all, int64_t steady_ns,

@@ -180,7 +180,8 @@ int main(int count, char **arguments)
         errx(2, "check_state FOLDER NOTE");
     read_notes();
     (void)snprintf(folder, sizeof folder, "%s/state", arguments[1]);
-    if (!store_open(folder, false, &log, clock_steady_ns(), &store, &error) ||
+    if (!store_open(folder, false, (struct store_progress){.tell = NULL}, &log, clock_steady_ns(),
+                    &store, &error) ||
         !store_each_layout(store, take_layout, NULL) ||
         !store_each_series(store, take_series, NULL, &error) ||
         !store_each_stream(store, take_stream, NULL, &error) || !goes_on(store, &error))

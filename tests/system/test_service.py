@@ -18,6 +18,9 @@ from harness import BUILD, LISTENING, ROOT, SERVING, Process, Server, built_with
 from test_upgrade import METRICS, OTHER_FORMAT, STREAM, Poller, Sender
 from wire import Client, chain, crc32c, until
 
+sys.path.insert(0, str(ROOT / "tests/power"))
+from faults import Faults  # noqa: E402  pylint: disable=wrong-import-position
+
 SO_COOKIE = 57  # <asm-generic/socket.h>
 
 # Puts descriptors where sd_listen_fds(3) looks for them, and becomes the program.
@@ -724,6 +727,21 @@ def test_a_reload_is_told_and_so_is_a_refused_one(service):
     assert last[0] == "taking samples for 3 metrics" and re.search("^reload refused: .*conter", last[-1])
     server.kill(signal.SIGHUP)
     until(lambda: manager.states.count("RELOADING") == 3 and manager.states[-1] == "READY", "SIGHUP")
+
+
+@pytest.mark.skipif(built_with("address") or built_with("thread"),
+                    reason="a sanitizer wants to be what is preloaded first")
+def test_a_start_on_a_slow_disk_asks_for_time(service, tmp_path):
+    faults = Faults(tmp_path / "faults", program="rasadd")
+    server = service(environment=faults.environment)
+    assert server.stop() == 0
+    before = len(server.manager.sync().words)
+    # The first who maps the database is the process that looks through it.
+    slow = faults.set("mmap", 0, most=1, delay_us=2_500_000, below=tmp_path / "state")
+    server.start()
+    assert slow.failed == 1
+    asked = [words for words in server.manager.words[before:] if "EXTEND_TIMEOUT_USEC" in words]
+    assert len(asked) >= 3, "at the beginning, and after each second of waiting"
 
 
 def test_the_watchdog_is_fed_until_a_plugin_hangs(service, connect, tmp_path):

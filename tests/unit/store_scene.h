@@ -76,7 +76,8 @@ static inline bool scene_try_start(struct scene *scene, const struct section *se
 {
     struct loading loading;
 
-    if (!store_open(scene->folder, false, &silent, scene->now_ns, &scene->store, error))
+    if (!store_open(scene->folder, false, (struct store_progress){.tell = NULL}, &silent,
+                    scene->now_ns, &scene->store, error))
         return false;
     scene_add_shards(scene, sections, agent_label, shard_count);
     loading = scene_loading(scene);

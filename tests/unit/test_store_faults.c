@@ -229,7 +229,8 @@ static void test_a_database_that_could_not_be_begun_is_begun_later(void **state)
         scene_begin(&scene);
         disk.code = EIO;
         atomic_store(&disk.left, n);
-        fine = store_open(scene.folder, false, &silent, scene.now_ns, &store, &error);
+        fine = store_open(scene.folder, false, (struct store_progress){.tell = NULL}, &silent,
+                          scene.now_ns, &store, &error);
         disk_is_fine();
         if (fine)
             store_close(store);
@@ -307,7 +308,8 @@ static void start_without_memory(long n)
     wanted = strdup(crossing_show(scene.crossing));
     scene_kill(&scene); /* nothing of it was committed */
     left = n;
-    fine = store_open(scene.folder, false, &silent, scene.now_ns, &scene.store, &error);
+    fine = store_open(scene.folder, false, (struct store_progress){.tell = NULL}, &silent,
+                      scene.now_ns, &scene.store, &error);
     if (fine) {
         long budget = left;
         struct loading loading;
