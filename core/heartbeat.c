@@ -5,7 +5,7 @@
 #include "crash.h"
 #include "handover/service.h"
 
-/* How long shards may stand still. */
+/* How long shards may stand still, and the loop be held. */
 #define STILL_NS (60 * NS_PER_S)
 
 /* After a beat that was left out the next try comes in a fraction of the time, and the next look no
@@ -101,4 +101,27 @@ void heartbeat_turn(struct heartbeat *heartbeat, struct shard_common *common, in
     if (heartbeat->is_unheard || look(heartbeat, common, now_ns))
         heartbeat->is_unheard = !service_beat();
     heartbeat->next_ns = now_ns + pause_ns(heartbeat);
+}
+
+/* False if it can't be had within that time. A jump of the wall clock makes it no more than early
+ * or late, and the thread sanitizer knows no lock that goes by another. */
+static bool lock_within(pthread_mutex_t *lock, int wait_ms)
+{
+    int64_t until_ns = clock_wall_ns() + wait_ms * NS_PER_MS;
+    const struct timespec until = {.tv_sec = until_ns / NS_PER_S, .tv_nsec = until_ns % NS_PER_S};
+
+    return pthread_mutex_timedlock(lock, &until) == 0;
+}
+
+void heartbeat_lock(struct heartbeat *heartbeat, struct shard_common *common, pthread_mutex_t *lock)
+{
+    int64_t start_ns = clock_steady_ns(), now_ns = start_ns;
+
+    while (heartbeat->every_ns > 0 && now_ns - start_ns < STILL_NS) {
+        if (lock_within(lock, heartbeat_wait_ms(heartbeat, now_ns)))
+            return;
+        now_ns = clock_steady_ns();
+        heartbeat_turn(heartbeat, common, now_ns);
+    }
+    (void)pthread_mutex_lock(lock);
 }

@@ -6,10 +6,11 @@
  * and the manager kills the process and starts another. A beat is due three times in its time, and
  * one that was left out is made up for soon after the shard has come by, or the manager has a moment.
  *   The committer is no part of it: it waits for the disk, and while a disk hangs the rest works,
- * scrapes too; a new process would only hang at its start. Shards that stand still for a reload,
- * which commits as well, have a minute.
+ * scrapes too; a new process would only hang at its start. Shards that stand still for a reload or
+ * an upgrade, which commit as well, have a minute, and so has an upgrade that holds the loop.
  * Threads: that of the server's loop. Time: passed in (steady). Memory: a plain value.
  */
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -31,3 +32,8 @@ int heartbeat_wait_ms(const struct heartbeat *heartbeat, int64_t now_ns);
 
 /* Beats, if it is time and all is well. */
 void heartbeat_turn(struct heartbeat *heartbeat, struct shard_common *common, int64_t now_ns);
+
+/* Takes a lock which somebody may have for long, for whom the loop must wait, and beats meanwhile;
+ * for a minute, for it may never be let go. */
+void heartbeat_lock(struct heartbeat *heartbeat, struct shard_common *common,
+                    pthread_mutex_t *lock);

@@ -526,9 +526,9 @@ static bool take_turn(struct server *server, const struct pollfd *polled, nfds_t
 }
 
 /* Who holds the turnstile comes first: while the loop works it is free to take. */
-static void begin_turn(struct server *server)
+static void begin_turn(struct server *server, struct heartbeat *heartbeat)
 {
-    (void)pthread_mutex_lock(&server->turnstile);
+    heartbeat_lock(heartbeat, &server->common, &server->turnstile);
     (void)pthread_mutex_lock(&server->turn);
     (void)pthread_mutex_unlock(&server->turnstile);
 }
@@ -561,7 +561,7 @@ bool server_run(struct server *server, struct rasad_error *error)
 
         if (broken)
             (void)rasad_fail(error, "cannot wait for connections: %s", strerror(errno));
-        begin_turn(server);
+        begin_turn(server, &heartbeat);
         server->ending = broken || !take_turn(server, polled, count, ready, &resting);
         (void)pthread_mutex_unlock(&server->turn);
         heartbeat_turn(&heartbeat, &server->common, clock_steady_ns());

@@ -65,7 +65,7 @@ static void leave(struct server *server, int asker, int64_t begun_ns, struct ras
     handover_each_fd(&handover, keep_open, NULL);
     (void)fcntl(memory, F_SETFD, 0);
     standing_disown(server->common.standing, true);
-    (void)service_beat();
+    (void)service_beat(); /* the next is the new program's */
     program_become(server->program, memory, error);
     standing_disown(server->common.standing, false);
     handover_each_fd(&handover, close_on_exec, NULL);
@@ -116,7 +116,6 @@ static void change_over(struct server *server, int asker, struct rasad_error *er
         return;
     publisher_pause(&server->publisher);
     http_pause(server->http, clock_steady_ns() + REQUESTS_NS);
-    (void)service_beat(); /* the loop does not, from here on */
     hold(server);
     if (server->ending)
         (void)rasad_fail(error, "the server stops");

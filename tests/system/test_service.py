@@ -744,6 +744,30 @@ def test_a_start_on_a_slow_disk_asks_for_time(service, tmp_path):
     assert len(asked) >= 3, "at the beginning, and after each second of waiting"
 
 
+@pytest.mark.skipif(built_with("address") or built_with("thread"),
+                    reason="a sanitizer wants to be what is preloaded first")
+def test_the_watchdog_is_fed_while_an_upgrade_waits_for_the_disk(service, connect, tmp_path):
+    faults = Faults(tmp_path / "faults", program="rasadd")
+    server = service(environment=faults.environment | {"WATCHDOG_USEC": "3000000"})
+    client = connect(server)
+    beats = server.manager.beats
+    until(lambda: len(beats) >= 2, "beats come")
+    faults.set("fdatasync", 0, delay_us=4_000_000, below=tmp_path / "state")
+    server.kill(signal.SIGUSR2)
+    sent = 0
+    while not any("info upgraded" in line for line in server.lines):  # so that there is something to commit
+        client.send({"A": 1})
+        sent += 1
+        time.sleep(0.02)
+        assert sent < 3000, "the upgrade takes long"
+    faults.clear()
+    until(lambda: server.manager.states.count("READY") > 1, "READY=1 of the new program")
+    gaps = [later - beat for beat, later in zip(beats, beats[1:])]
+    assert max(gaps) < 3, gaps
+    client.ping()
+    server.wait_for("A_total", equals=sent, agent=client.agent)
+
+
 def test_the_watchdog_is_fed_until_a_plugin_hangs(service, connect, tmp_path):
     subprocess.run(["cc", "-std=c17", "-O1", "-shared", "-fPIC", "-fvisibility=hidden", "-Wl,-z,defs,-z,now",
                     "-DHANGING_UPDATE", f"-I{ROOT}/core/include", "-o", tmp_path / "tally.so",
