@@ -225,6 +225,7 @@ int main(int argc, char *argv[])
     char path[PATH_MAX];
 
     standard_fill();
+    standing_mind_limit();
     if (program_find(argc, argv, &program, &error))
         origin.program = &program;
     arguments = read_arguments(argc, argv);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -23,7 +24,10 @@
 /* What the store is taken to have room for, where the manager doesn't tell (before systemd 254). */
 #define PRESUMED_ROOM 4096
 
-/* Of that, for the memory here and that of a handover. */
+/* How many descriptors a process needs until it raises its limit, beside those from the store. */
+#define START_DESCRIPTORS 64
+
+/* Of the store's room, for the memory here and that of a handover. */
 #define ROOM_OF_MEMORIES 2
 
 /* How long the manager may take to hear of the memory and of listening sockets. */
@@ -87,11 +91,32 @@ size_t standing_bytes(void)
 
 /* ---- The memory ---------------------------------------------------------------------------- */
 
+static long told_room(void)
+{
+    const char *text = getenv("FDSTORE");
+
+    return text != NULL ? strtol(text, NULL, 10) : PRESUMED_ROOM;
+}
+
+void standing_mind_limit(void)
+{
+    long told = told_room(), most = 0;
+    struct rlimit limit;
+    char text[32];
+
+    if (told <= 0 || getrlimit(RLIMIT_NOFILE, &limit) != 0 ||
+        limit.rlim_cur >= (rlim_t)told + START_DESCRIPTORS)
+        return;
+    if (limit.rlim_cur > START_DESCRIPTORS)
+        most = (long)limit.rlim_cur - START_DESCRIPTORS;
+    (void)snprintf(text, sizeof text, "%ld", most);
+    (void)setenv("FDSTORE", text, 1);
+}
+
 /* The store's room that is left for sockets. */
 static size_t room(void)
 {
-    const char *text = getenv("FDSTORE");
-    long told = text != NULL ? strtol(text, NULL, 10) : PRESUMED_ROOM;
+    long told = told_room();
 
     if (told <= ROOM_OF_MEMORIES)
         return 0;

@@ -139,6 +139,14 @@ static inline void standing_begin_read(struct standing_slot *slot)
         standing_set(slot, STANDING_LOST);
 }
 
+/*
+ * Takes the store to have no more room than a process can begin with, which gets all of it before
+ * it can raise its limit of descriptors: its program would not even find its libraries. Other
+ * images of this process take it so, too (FDSTORE in the environment). At the start, with the limit
+ * as it came.
+ */
+void standing_mind_limit(void);
+
 /* How many bytes the memory has. */
 size_t standing_bytes(void);
 

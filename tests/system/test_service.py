@@ -288,6 +288,25 @@ def test_what_the_store_has_no_room_for_is_closed(service, connect):
     assert server.scrape().value("rasad_agents") == 2
 
 
+def test_no_more_is_kept_than_a_process_can_begin_with(service, connect, monkeypatch):
+    lowered = "import resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (128, 20000))\nos.execv("
+    monkeypatch.setattr(sys.modules[__name__], "LAUNCHER", LAUNCHER.replace("os.execv(", lowered))
+    server = service()
+    clients = [connect(server).send({"A": 1}) for _ in range(100)]
+    for client in clients:
+        client.ping()
+    server.manager.wait_kept(128 - 64 - 2 - 2)  # two memories, two listening sockets
+    server.kill(signal.SIGUSR2)  # the next image finds the limit raised
+    server.wait_line("info upgraded", deadline_s=60)
+    clients += [connect(server).send({"A": 1}) for _ in range(100)]
+    for client in clients:
+        client.ping()
+    time.sleep(1.5)  # connections that have lived for a second would be kept
+    assert server.manager.sockets() <= 60
+    server.kill_9()
+    connect(server).send({"A": 1}).ping()
+
+
 def test_a_store_that_keeps_nothing_does_no_harm(service, connect):
     server = service(most=0)
     client = connect(server)
