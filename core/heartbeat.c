@@ -8,14 +8,17 @@
 /* How long shards may stand still, and the loop be held. */
 #define STILL_NS (60 * NS_PER_S)
 
+/* For so many beats' time scrapes may keep a commit waiting: large ones take long. */
+#define SCRAPE_BEATS 3
+
 /* After a beat that was left out the next try comes in a fraction of the time, and the next look no
  * sooner than that: shards come by twice a second. */
 #define RETRIES 8
 #define LOOK_NS NS_PER_S
 
-struct heartbeat heartbeat_make(int64_t every_ns, int64_t now_ns)
+struct heartbeat heartbeat_make(struct view *view, int64_t every_ns, int64_t now_ns)
 {
-    return (struct heartbeat){.every_ns = every_ns, .next_ns = now_ns + every_ns};
+    return (struct heartbeat){.view = view, .every_ns = every_ns, .next_ns = now_ns + every_ns};
 }
 
 int heartbeat_wait_ms(const struct heartbeat *heartbeat, int64_t now_ns)
@@ -54,32 +57,42 @@ static bool may_stand_still(struct heartbeat *heartbeat, struct shard_common *co
     return now_ns - heartbeat->still_since_ns < STILL_NS;
 }
 
-/* Once each time, for the manager ends the process soon. Whose fault it is goes on record then. */
-static void note_missing(struct heartbeat *heartbeat, struct shard_common *common, int stuck)
+static void log_outcome(const struct heartbeat *heartbeat, const struct log *log, int stuck,
+                        int64_t waited_ns)
 {
-    bool is_missing = stuck >= 0;
-
-    if (is_missing || heartbeat->is_missing)
-        crash_note_hang(is_missing ? common->shards[stuck].place : NULL);
-    if (is_missing && !heartbeat->is_missing)
-        log_error(common->log, "a plugin keeps a thread of the server busy: the watchdog isn't fed",
-                  log_number("thread", stuck));
-    else if (!is_missing && heartbeat->is_missing)
-        log_info(common->log, "the watchdog is fed again",
+    if (!heartbeat->is_missing)
+        log_info(log, "the watchdog is fed again",
                  log_number("every_ms", heartbeat->every_ns / NS_PER_MS));
-    heartbeat->is_missing = is_missing;
+    else if (stuck >= 0)
+        log_error(log, "a plugin keeps a thread of the server busy: the watchdog isn't fed",
+                  log_number("thread", stuck));
+    else
+        log_error(log, "a plugin keeps a scrape busy: the watchdog isn't fed",
+                  log_number("waited_ms", waited_ns / NS_PER_MS));
 }
 
-/* Whether all shards are well, or none can be asked for more. */
+/* Whether all is well, as far as it can be asked for. The manager ends the process soon if it
+ * isn't, and whose fault that is goes on record then. */
 static bool look(struct heartbeat *heartbeat, struct shard_common *common, int64_t now_ns)
 {
+    bool was_missing = heartbeat->is_missing;
     int stuck = find_stuck(common);
+    int64_t waited_ns = view_waited_ns(heartbeat->view, now_ns);
+    bool waits = waited_ns > SCRAPE_BEATS * heartbeat->every_ns;
 
     if (may_stand_still(heartbeat, common, now_ns))
         stuck = -1;
-    note_missing(heartbeat, common, stuck);
+    heartbeat->is_missing = stuck >= 0 || waits;
+    if (stuck >= 0)
+        crash_note_hang(common->shards[stuck].place);
+    else if (waits)
+        view_note_hang(heartbeat->view);
+    else if (was_missing)
+        crash_note_hang(NULL);
+    if (was_missing != heartbeat->is_missing)
+        log_outcome(heartbeat, common->log, stuck, waited_ns);
     shards_wake(common->shards, common->shard_count); /* so that who sleeps comes by */
-    return stuck < 0;
+    return !heartbeat->is_missing;
 }
 
 /* How long until the next turn. One missed beat must not be the end. */

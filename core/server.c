@@ -548,7 +548,8 @@ void server_let_go(struct server *server)
 bool server_run(struct server *server, struct rasad_error *error)
 {
     struct pollfd polled[POLLED_SOCKETS + SOCKETS_MOST];
-    struct heartbeat heartbeat = heartbeat_make(service_beat_ns(), clock_steady_ns());
+    struct heartbeat heartbeat =
+        heartbeat_make(&server->view, service_beat_ns(), clock_steady_ns());
     bool resting = false;
 
     http_set_ready(server->http, true);

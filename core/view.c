@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "series.h"
 
 void view_open(struct view *view)
@@ -16,6 +17,7 @@ void view_open(struct view *view)
     (void)pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
     (void)pthread_rwlock_init(&view->lock, &attributes);
     (void)pthread_rwlockattr_destroy(&attributes);
+    (void)pthread_mutex_init(&view->readers_lock, NULL);
 }
 
 void view_close(struct view *view)
@@ -23,6 +25,7 @@ void view_close(struct view *view)
     for (size_t i = 0; i < view->family_count; i++)
         free(view->families[i].at);
     free(view->families);
+    (void)pthread_mutex_destroy(&view->readers_lock);
     (void)pthread_rwlock_destroy(&view->lock);
 }
 
@@ -79,7 +82,47 @@ void view_drop_family(struct view *view, uint32_t id)
 
 void view_shut(struct view *view)
 {
+    if (pthread_rwlock_trywrlock(&view->lock) == 0)
+        return;
+    atomic_store_explicit(&view->wanted_ns, clock_steady_ns(), memory_order_relaxed);
     (void)pthread_rwlock_wrlock(&view->lock);
+    atomic_store_explicit(&view->wanted_ns, 0, memory_order_relaxed);
+}
+
+int64_t view_waited_ns(const struct view *view, int64_t now_ns)
+{
+    int64_t wanted_ns = atomic_load_explicit(&view->wanted_ns, memory_order_relaxed);
+
+    return wanted_ns != 0 && now_ns > wanted_ns ? now_ns - wanted_ns : 0;
+}
+
+/* Which plugin it is, its thread writes without a lock; see crash_note_hang(). */
+__attribute__((no_sanitize("thread"))) void view_note_hang(struct view *view)
+{
+    const struct crash_place *found = NULL;
+
+    /* Within the lock no reader's thread can end, and its place with it. */
+    (void)pthread_mutex_lock(&view->readers_lock);
+    for (size_t i = 0; i < VIEW_READERS; i++) {
+        if (view->readers[i] != NULL && view->readers[i]->plugin != NULL)
+            found = view->readers[i];
+    }
+    crash_note_hang(found);
+    (void)pthread_mutex_unlock(&view->readers_lock);
+}
+
+/* The first place of `from` becomes `to`. */
+static void note_reader(struct view *view, const struct crash_place *from,
+                        const struct crash_place *to)
+{
+    size_t i = 0;
+
+    (void)pthread_mutex_lock(&view->readers_lock);
+    while (i < VIEW_READERS && view->readers[i] != from)
+        i++;
+    if (i < VIEW_READERS)
+        view->readers[i] = to;
+    (void)pthread_mutex_unlock(&view->readers_lock);
 }
 
 void view_take_shut(struct view *view, struct cut *cut)
@@ -109,10 +152,12 @@ void view_take(struct view *view, struct cut *cut)
 void view_begin(struct view *view)
 {
     (void)pthread_rwlock_rdlock(&view->lock);
+    note_reader(view, NULL, &crash_place);
 }
 
 void view_end(struct view *view)
 {
+    note_reader(view, &crash_place, NULL); /* who has shut it isn't there */
     (void)pthread_rwlock_unlock(&view->lock);
 }
 

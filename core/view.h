@@ -9,9 +9,11 @@
  * series of the cuts that it took; of live ones it has pointers.
  */
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "crash.h"
 #include "cut.h"
 
 /* The view_index of a series that the view doesn't have. */
@@ -24,9 +26,15 @@ struct view_family {
     size_t capacity;
 };
 
+/* Readers at once of whom it is known where they are. */
+#define VIEW_READERS 16
+
 struct view {
     pthread_rwlock_t lock;
-    struct view_family *families; /* by family id */
+    _Atomic int64_t wanted_ns;    /* steady: since when somebody waits to shut it; 0: nobody */
+    pthread_mutex_t readers_lock; /* on what follows */
+    const struct crash_place *readers[VIEW_READERS]; /* their threads' places; NULL: nobody's */
+    struct view_family *families;                    /* by family id */
     size_t family_count;
 };
 
@@ -51,6 +59,13 @@ void view_add(struct view *view, struct series *series);
 
 /* Forgets the series of a family. */
 void view_drop_family(struct view *view, uint32_t id);
+
+/* For how long somebody has been waiting for readers to end; 0: nobody waits. Readers wait for
+ * nothing but memory, so one who takes long is in a plugin. */
+int64_t view_waited_ns(const struct view *view, int64_t now_ns);
+
+/* Notes a reader who is in a plugin as who hangs (crash_note_hang()); if there is none, nobody. */
+void view_note_hang(struct view *view);
 
 void view_begin(struct view *view);
 void view_end(struct view *view);

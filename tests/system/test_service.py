@@ -828,6 +828,36 @@ def test_the_watchdog_is_fed_until_a_plugin_hangs(service, connect, tmp_path):
     client.send({"A": 1}).ping()
 
 
+@pytest.mark.skipif(built_with("thread"), reason="it sees that the record is another thread's")
+def test_a_scrape_that_never_ends_is_blamed_on_its_plugin(service, connect, tmp_path):
+    subprocess.run(["cc", "-std=c17", "-O1", "-shared", "-fPIC", "-fvisibility=hidden", "-Wl,-z,defs,-z,now",
+                    "-DHANGING_RENDER", f"-I{ROOT}/core/include", "-o", tmp_path / "tally.so",
+                    ROOT / "tests/system/plugins/tally.c", "-lm"], check=True, timeout=60)
+    built = next(BUILD.glob("lib/**/rasad/plugins"))
+    server = service(f'plugin_path = {{ "{tmp_path}", "{built}" }}\n'
+                     'metric "T" { plugin = "tally" }\nmetric "A" { plugin = "counter" }\n',
+                     environment={"WATCHDOG_USEC": "3000000"})
+    client = connect(server).send({"A": 1, "T": 12345})
+    client.ping()
+    server.manager.wait_kept(1)
+    until(lambda: server.scrape("/metrics?name[]=A_total").total("A_total") == 1, "A is shown")
+    for _ in range(2):
+        with socket.create_connection(("127.0.0.1", server.http)) as scraper:
+            scraper.sendall(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
+            before = len(server.lines)
+            until(lambda: client.send({"A": 1}) and
+                  any("a plugin keeps a scrape busy" in line for line in server.lines[before:]), "it is noticed")
+        server.kill(signal.SIGABRT)  # what systemd does then
+        assert server.wait() == -signal.SIGABRT
+        server.start()
+    server.wait_line("warning a plugin crashed the server twice.*metric=T plugin=tally")
+    client.ping()
+    beats = server.manager.beats
+    assert server.scrape("/metrics?name[]=A_total").total("A_total") > 1
+    before = len(beats)
+    until(lambda: len(beats) > before, "beats of the next process")
+
+
 # ---- The unit's sandbox ---------------------------------------------------------------------
 
 

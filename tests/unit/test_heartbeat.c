@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <pthread.h>
+#include <sched.h>
+#include <semaphore.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -21,6 +24,7 @@
 struct scene {
     struct shard shards[SHARDS];
     struct shard_common common;
+    struct view view;
     _Atomic uint64_t lost_lines;
     struct log log;
     struct crash_place place;
@@ -37,6 +41,7 @@ static void begin(struct scene *scene)
     scene->common.log = &scene->log;
     scene->common.shards = scene->shards;
     scene->common.shard_count = SHARDS;
+    view_open(&scene->view);
     standstill_open(&scene->common.standstill, SHARDS);
     scene->place = (struct crash_place){.plugin = "peak", .family = "rtt"};
     for (int i = 0; i < SHARDS; i++) {
@@ -54,6 +59,7 @@ static void begin(struct scene *scene)
 
 static void end(struct scene *scene)
 {
+    view_close(&scene->view);
     standstill_close(&scene->common.standstill);
     (void)close(scene->socket);
     (void)unlink(scene->path);
@@ -81,8 +87,8 @@ static bool turn(struct scene *scene, struct heartbeat *heartbeat, int64_t now_s
 
 static void it_beats_while_all_shards_come_by(void **state)
 {
-    struct heartbeat heartbeat = heartbeat_make(10 * NS_PER_S, 0);
     struct scene scene;
+    struct heartbeat heartbeat = heartbeat_make(&scene.view, 10 * NS_PER_S, 0);
 
     begin(&scene);
     assert_false(turn(&scene, &heartbeat, 9, true, true)); /* it isn't time */
@@ -103,9 +109,9 @@ static void it_beats_while_all_shards_come_by(void **state)
 /* A beat that was left out must not cost the whole deadline, of which it has used up a part. */
 static void who_has_come_by_again_is_told_of_soon(void **state)
 {
-    struct heartbeat heartbeat = heartbeat_make(20 * NS_PER_S, 0);
-    struct heartbeat brief = heartbeat_make(NS_PER_S / 2, 0);
     struct scene scene;
+    struct heartbeat heartbeat = heartbeat_make(&scene.view, 20 * NS_PER_S, 0);
+    struct heartbeat brief = heartbeat_make(&scene.view, NS_PER_S / 2, 0);
 
     begin(&scene);
     assert_true(turn(&scene, &heartbeat, 20, true, true));
@@ -115,7 +121,7 @@ static void who_has_come_by_again_is_told_of_soon(void **state)
     assert_true(turn(&scene, &heartbeat, 43, true, true));
     assert_int_equal(heartbeat_wait_ms(&heartbeat, 43 * NS_PER_S), 20001);
     /* A shard comes by twice a second, so a look that comes sooner would tell nothing. */
-    heartbeat = heartbeat_make(4 * NS_PER_S, 0);
+    heartbeat = heartbeat_make(&scene.view, 4 * NS_PER_S, 0);
     assert_false(turn(&scene, &heartbeat, 4, true, false));
     assert_int_equal(heartbeat_wait_ms(&heartbeat, 4 * NS_PER_S), 1001);
     assert_false(turn(&scene, &brief, 1, true, false));
@@ -138,8 +144,8 @@ static int fill(const struct scene *scene)
 
 static void what_the_manager_did_not_hear_is_said_again_soon(void **state)
 {
-    struct heartbeat heartbeat = heartbeat_make(4 * NS_PER_S, 0);
     struct scene scene;
+    struct heartbeat heartbeat = heartbeat_make(&scene.view, 4 * NS_PER_S, 0);
     char words[64];
 
     begin(&scene);
@@ -160,8 +166,8 @@ static void what_the_manager_did_not_hear_is_said_again_soon(void **state)
 
 static void shards_may_stand_still_for_a_minute(void **state)
 {
-    struct heartbeat heartbeat = heartbeat_make(10 * NS_PER_S, 0);
     struct scene scene;
+    struct heartbeat heartbeat = heartbeat_make(&scene.view, 10 * NS_PER_S, 0);
 
     begin(&scene);
     assert_true(turn(&scene, &heartbeat, 10, true, true));
@@ -178,10 +184,73 @@ static void shards_may_stand_still_for_a_minute(void **state)
     end(&scene);
 }
 
+/* A scrape that a plugin holds up, until it is let go. */
+struct reader {
+    struct view *view;
+    sem_t begun, over;
+};
+
+static void *read_view(void *argument)
+{
+    struct reader *reader = argument;
+
+    view_begin(reader->view);
+    crash_enter("tally", "T");
+    (void)sem_post(&reader->begun);
+    (void)sem_wait(&reader->over);
+    crash_leave();
+    view_end(reader->view);
+    return NULL;
+}
+
+static void *shut_view(void *argument)
+{
+    view_shut(argument);
+    view_end(argument);
+    return NULL;
+}
+
+static void a_scrape_that_does_not_end_is_a_hang(void **state)
+{
+    struct reader reader;
+    struct scene scene;
+    struct heartbeat heartbeat;
+    pthread_t threads[2];
+    int64_t now_s;
+
+    begin(&scene);
+    heartbeat = heartbeat_make(&scene.view, 10 * NS_PER_S, 0);
+    reader.view = &scene.view;
+    (void)sem_init(&reader.begun, 0, 0);
+    (void)sem_init(&reader.over, 0, 0);
+    assert_int_equal(pthread_create(&threads[0], NULL, read_view, &reader), 0);
+    (void)sem_wait(&reader.begun);
+    now_s = clock_steady_ns() / NS_PER_S;
+    assert_true(turn(&scene, &heartbeat, now_s + 100, true, true)); /* nobody waits for it */
+    assert_int_equal(pthread_create(&threads[1], NULL, shut_view, &scene.view), 0);
+    while (atomic_load(&scene.view.wanted_ns) == 0)
+        (void)sched_yield();
+    now_s = clock_steady_ns() / NS_PER_S;
+    heartbeat.next_ns = 0;
+    assert_true(turn(&scene, &heartbeat, now_s + 29, true, true)); /* it may be a large one */
+    assert_null(crash_place.plugin);
+    assert_false(turn(&scene, &heartbeat, now_s + 40, true, true));
+    assert_string_equal(crash_place.plugin, "tally");
+    assert_true(crash_place.hangs);
+    (void)sem_post(&reader.over);
+    (void)pthread_join(threads[0], NULL);
+    (void)pthread_join(threads[1], NULL);
+    assert_true(turn(&scene, &heartbeat, now_s + 50, true, true));
+    assert_null(crash_place.plugin);
+    (void)sem_destroy(&reader.begun);
+    (void)sem_destroy(&reader.over);
+    end(&scene);
+}
+
 static void who_is_not_asked_says_nothing(void **state)
 {
-    struct heartbeat heartbeat = heartbeat_make(0, 0);
     struct scene scene;
+    struct heartbeat heartbeat = heartbeat_make(&scene.view, 0, 0);
 
     begin(&scene);
     assert_int_equal(heartbeat_wait_ms(&heartbeat, NS_PER_S), -1);
@@ -196,6 +265,7 @@ int main(void)
         cmocka_unit_test(who_has_come_by_again_is_told_of_soon),
         cmocka_unit_test(what_the_manager_did_not_hear_is_said_again_soon),
         cmocka_unit_test(shards_may_stand_still_for_a_minute),
+        cmocka_unit_test(a_scrape_that_does_not_end_is_a_hang),
         cmocka_unit_test(who_is_not_asked_says_nothing),
     };
 

@@ -3,8 +3,8 @@
  * tally: counts samples and sums them, in as many builds as a reload can meet. STATE (1 or 2) is
  * the version of its state, of which the second has one member more; each brings the other's over,
  * but for those built with NO_MIGRATE, BAD_MIGRATE, which says no, and CRASHING_MIGRATE, which
- * crashes on a sum of 12345. With HANGING_UPDATE a sample of 12345 is never done with. BUILD tells
- * builds apart.
+ * crashes on a sum of 12345. With HANGING_UPDATE a sample of 12345 is never done with, with
+ * HANGING_RENDER a sum of it. BUILD tells builds apart.
  */
 #include <rasad/plugin.h>
 
@@ -80,6 +80,10 @@ static void tally_merge(const void *config, void *into, const void *from)
 
 static void tally_render(const void *config, const void *state, struct rasad_writer *writer)
 {
+#ifdef HANGING_RENDER
+    while (((const struct state *)state)->sum == 12345)
+        __asm__ volatile("" ::: "memory");
+#endif
     rasad_write_count(writer, ((const struct state *)state)->sum);
 }
 
