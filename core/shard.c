@@ -412,7 +412,7 @@ static bool store_connection(struct shard *shard, struct connection *connection,
 
     if (connection->slot == NULL)
         connection->slot = standing_claim(shard->common->standing, connection->fd,
-                                          connection->address, &was_stored);
+                                          connection->address, STANDING_LOST, &was_stored);
     if (connection->slot == NULL)
         return false;
     connection_note_place(connection);

@@ -310,7 +310,7 @@ static bool adopt_connection(struct server *server, struct handover_connection *
     if (connection == NULL)
         return false;
     connection->slot = standing_claim(common->standing, connection->fd, connection->address,
-                                      &connection->is_stored);
+                                      STANDING_LOST, &connection->is_stored);
     connection->shard = index;
     connection->counts_as_agent = from->begun;
     (void)atomic_fetch_add(&common->agent_count, from->begun ? 1 : 0);

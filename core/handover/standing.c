@@ -361,7 +361,7 @@ void standing_settle(struct standing *standing)
 /* ---- What is there now --------------------------------------------------------------------- */
 
 struct standing_slot *standing_claim(struct standing *standing, int fd, const char *address,
-                                     bool *stored)
+                                     enum standing_state first, bool *stored)
 {
     uint64_t cookie = standing != NULL ? standing_cookie(fd) : 0;
     struct standing_slot *slot;
@@ -383,7 +383,8 @@ struct standing_slot *standing_claim(struct standing *standing, int fd, const ch
     slot = &standing->memory->slots[i];
     if (slot->address != address)
         (void)snprintf(slot->address, sizeof slot->address, "%s", address);
-    standing_set(slot, STANDING_FRESH);
+    if (!*stored) /* what was left holds until its stream goes on */
+        standing_set(slot, first);
     return slot;
 }
 
@@ -433,10 +434,10 @@ void standing_place(struct standing *standing, enum handover_place place,
 
     for (uint8_t i = 0; i < now->count; i++) {
         bool stored;
-        struct standing_slot *slot = standing_claim(standing, now->fds[i], "", &stored);
+        struct standing_slot *slot =
+            standing_claim(standing, now->fds[i], "", STANDING_LISTEN, &stored);
 
         cookies[i] = standing_cookie(now->fds[i]);
-        standing_set(slot, STANDING_LISTEN);
         fits &= slot != NULL && (stored || standing_store(slot, now->fds[i], WAIT_MS));
     }
     lock(standing);

@@ -94,11 +94,11 @@ void standing_settle(struct standing *standing);
 /* ---- What is there now --------------------------------------------------------------------- */
 
 /*
- * The slot of this socket, of state FRESH: the one that it had, then `*stored` is true; or a new
- * one. NULL if none is free. `standing` may be NULL.
+ * The slot of this socket: the one that it had, then `*stored` is true, and it says what it said;
+ * or a new one, which says `first`. NULL if none is free. `standing` may be NULL.
  */
 struct standing_slot *standing_claim(struct standing *standing, int fd, const char *address,
-                                     bool *stored);
+                                     enum standing_state first, bool *stored);
 
 /* Gives the socket to the store; false if the manager is too busy now. Twice does no harm. */
 bool standing_store(const struct standing_slot *slot, int fd, int wait_ms);
