@@ -34,7 +34,6 @@ struct connection *connection_new(int fd, const char *address, size_t max_messag
     }
     connection->fd = fd;
     connection->frame = frame_make(max_message);
-    connection->ends_lines = true;
     (void)snprintf(connection->address, sizeof connection->address, "%s", address);
     return connection;
 }
@@ -54,15 +53,21 @@ bool connection_ask_again(struct connection *connection)
 /* What the next process could make of the stream if this one were killed now. */
 static enum standing_state place_of(const struct connection *connection)
 {
+    const struct frame *frame = &connection->frame;
+
     if (connection->ending || connection->reports)
         return STANDING_LOST;
     if (connection->named || connection->again[0] != '\0')
         return STANDING_NAMED;
-    if (!frame_is_between(&connection->frame) || connection->in.length > 0)
-        return connection->messages > 0 && connection->ends_lines ? STANDING_TORN : STANDING_LOST;
+    if (!frame_is_between(frame) || connection->in.length > 0)
+        return connection->messages > 0 && !connection->shares_lines &&
+                       (frame->traits & FRAME_NO_LINE) == 0
+                   ? STANDING_TORN
+                   : STANDING_LOST;
     if (connection->messages == 0)
         return STANDING_FRESH;
-    return connection->ends_lines ? STANDING_LINES : STANDING_RUN;
+    return !connection->shares_lines && frame_is_between_lines(frame) ? STANDING_LINES
+                                                                      : STANDING_RUN;
 }
 
 void connection_note_place(struct connection *connection)
@@ -222,6 +227,7 @@ static enum connection_status take_bytes(struct connection *connection,
 
     while (status == CONNECTION_GOES_ON &&
            (kind = frame_next(&connection->frame, bytes, length, &at, &size)) != FRAME_MORE) {
+        connection->shares_lines |= (connection->frame.traits & FRAME_NO_LINE) != 0;
         status = take_framed(connection, context, kind, bytes + at, size);
         if (status == CONNECTION_HANDOVER)
             return hand_over(connection, bytes, at, length);
@@ -301,9 +307,7 @@ static enum connection_status read_once(struct connection *connection,
     size_t kept = connection->in.length;
     bool in_place = kept > CONNECTION_READ_BYTES;
     char *bytes = context->buffer;
-    enum connection_status status;
     ssize_t got;
-    bool ends_line;
 
     /* A short rest goes in front of what is read; a long one is added to where it lies. */
     if (in_place) {
@@ -324,11 +328,7 @@ static enum connection_status read_once(struct connection *connection,
     context->bytes_read += (uint64_t)got;
     if (connection->again[0] != '\0')
         return await_again(connection, context, bytes, kept + (size_t)got);
-    ends_line = bytes[kept + (size_t)got - 1] == '\n';
-    status = take_bytes(connection, context, bytes, kept + (size_t)got);
-    if (frame_is_between(&connection->frame))
-        connection->ends_lines = ends_line;
-    return status;
+    return take_bytes(connection, context, bytes, kept + (size_t)got);
 }
 
 enum connection_status connection_read(struct connection *connection,

@@ -55,7 +55,7 @@ struct connection {
     bool wants_to_write;   /* the poller waits for room */
     bool ending;           /* nothing more is read; unsent replies keep it open */
     bool drained;          /* what it held when the server began to stop is applied */
-    bool ends_lines;       /* its messages end their lines, as far as is known */
+    bool shares_lines;     /* some message of it had no line of its own */
     bool is_stored;        /* the service manager has a dup of its socket */
     int64_t begun_ns;      /* steady: when its shard first had it */
     /* What a process that is gone has taken from it nobody knows, so its sender is asked to say

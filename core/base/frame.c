@@ -70,6 +70,11 @@ bool frame_is_between(const struct frame *frame)
     return frame->state == TOP;
 }
 
+bool frame_is_between_lines(const struct frame *frame)
+{
+    return frame_is_between(frame) && frame->line_open == 0;
+}
+
 static bool is_digit(unsigned char c)
 {
     return c >= '0' && c <= '9';
@@ -78,6 +83,14 @@ static bool is_digit(unsigned char c)
 static bool is_blank(unsigned char c)
 {
     return c == ' ' || c == '\n' || c == '\t' || c == '\r';
+}
+
+/* A blank within a value. */
+static enum step take_blank(struct frame *frame, unsigned char c)
+{
+    if (c == '\n')
+        frame->traits |= FRAME_NO_LINE;
+    return TAKEN;
 }
 
 /* From here to the line feed all is one refused message. */
@@ -172,9 +185,12 @@ static enum step step_value(struct frame *frame, unsigned char c)
 /* Between values: anything but an object, a number and a goodbye is refused as what it is. */
 static enum step step_top(struct frame *frame, unsigned char c)
 {
-    if (is_blank(c))
+    if (is_blank(c)) {
+        frame->line_open &= c != '\n';
         return TAKEN;
-    frame->traits = 0;
+    }
+    /* A number at top level is likely to be the header of counted bytes. */
+    frame->traits = frame->line_open != 0 || is_digit(c) ? FRAME_NO_LINE : 0;
     /* An array, a string or a literal is refused, but only where it ends. */
     frame->verdict =
         c == '[' || c == '"' || c == 't' || c == 'f' || c == 'n' ? FRAME_BAD_JSON : FRAME_OBJECT;
@@ -400,7 +416,7 @@ static enum step step_after(struct frame *frame, unsigned char c)
     bool in_object = (frame->stack & 1) != 0;
 
     if (is_blank(c))
-        return TAKEN;
+        return take_blank(frame, c);
     if (c == ',')
         return enter(frame, in_object ? NAME : VALUE);
     if (c == (in_object ? '}' : ']'))
@@ -411,7 +427,7 @@ static enum step step_after(struct frame *frame, unsigned char c)
 static enum step step_name(struct frame *frame, unsigned char c)
 {
     if (is_blank(c))
-        return TAKEN;
+        return take_blank(frame, c);
     if (c == '"')
         return open_string(frame, true);
     if (c == '}' && frame->state == NAME_OR_END)
@@ -422,7 +438,7 @@ static enum step step_name(struct frame *frame, unsigned char c)
 static enum step step_inner_value(struct frame *frame, unsigned char c)
 {
     if (is_blank(c))
-        return TAKEN;
+        return take_blank(frame, c);
     if (c == ']' && frame->state == VALUE_OR_END)
         return close_container(frame);
     return step_value(frame, c);
@@ -447,7 +463,7 @@ static enum step step(struct frame *frame, unsigned char c)
     case NAME_OR_END:
         return step_name(frame, c);
     case COLON:
-        return is_blank(c) ? TAKEN : c == ':' ? enter(frame, VALUE) : fail(frame);
+        return is_blank(c) ? take_blank(frame, c) : c == ':' ? enter(frame, VALUE) : fail(frame);
     case AFTER:
         return step_after(frame, c);
     case STRING:
@@ -490,6 +506,7 @@ static void begin_afresh(struct frame *frame)
 {
     frame->start = frame->next;
     frame->state = TOP;
+    frame->line_open = 1;
     frame->verdict = FRAME_OBJECT;
     frame->depth = 0;
     frame->stack = 0;
@@ -530,7 +547,7 @@ static enum frame_kind judge_counted(struct frame *frame, const char *body, size
     if (inner.next == length || (body[inner.next] != '{' && body[inner.next] != '!'))
         return FRAME_BAD_JSON;
     kind = frame_next(&inner, body, length, at, size);
-    frame->traits = inner.traits;
+    frame->traits = inner.traits | FRAME_NO_LINE;
     while (kind == FRAME_OBJECT && inner.next < length) {
         if (!is_blank((unsigned char)body[inner.next++]))
             return FRAME_BAD_JSON;

@@ -35,6 +35,9 @@ enum {
     FRAME_HAS_AT = 1,  /* a member of the object itself whose name begins with '@' */
     FRAME_HAS_NUL = 2, /* \u0000 in some member's name */
     FRAME_HAS_BIG = 4, /* an integer of more than 18 digits */
+    /* Of any message: it has not a line of its own, but one that another shares, or several, or
+     * counted bytes. */
+    FRAME_NO_LINE = 8,
 };
 
 struct frame {
@@ -69,6 +72,7 @@ struct frame {
     uint8_t whole;     /* the number has digits only */
     uint8_t utf8_left; /* continuation bytes still to come */
     uint8_t utf8_low, utf8_high; /* bounds of the next one */
+    uint8_t line_open;           /* the line feed behind the last message is still to come */
 };
 
 /* A frame at the start of a stream. */
@@ -79,6 +83,9 @@ struct frame frame_make_torn(size_t max_message);
 
 /* Whether all bytes so far belong to messages that are at their end. */
 bool frame_is_between(const struct frame *frame);
+
+/* Whether they end their lines, too. */
+bool frame_is_between_lines(const struct frame *frame);
 
 /*
  * Looks for the next message in the bytes [0, length), of which those before frame->next were seen

@@ -198,7 +198,7 @@ static bool go_on(struct connection *connection, enum standing_state stood)
     case STANDING_FRESH:
         return true;
     case STANDING_RUN:
-        connection->ends_lines = false;
+        connection->shares_lines = true;
         break;
     case STANDING_TORN:
         connection->frame = frame_make_torn(connection->frame.max_message);
@@ -244,6 +244,7 @@ static struct connection *make_connection(struct handover_connection *from)
                    from->again.at);
     connection->ending = from->ending;
     connection->messages = from->messages;
+    connection->shares_lines = from->shares_lines;
     if (from->reports)
         connection_make_report(connection);
     connection->report.accepted = from->report_accepted;

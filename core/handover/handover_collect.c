@@ -47,6 +47,7 @@ static bool add_connection(struct handover *handover, const struct connection *c
         .begun = connection->counts_as_agent || connection->agent != NULL,
         .named = connection->named,
         .ending = connection->ending,
+        .shares_lines = connection->shares_lines,
         .reports = connection->reports,
         .has_stream = stream != NULL,
         .messages = connection->messages,

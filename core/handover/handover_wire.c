@@ -167,6 +167,7 @@ static void code_frame(struct coder *coder, struct frame *frame)
     CODE(coder, frame->utf8_left);
     CODE(coder, frame->utf8_low);
     CODE(coder, frame->utf8_high);
+    CODE(coder, frame->line_open);
     frame->max_message = (size_t)max_message;
     frame->start = (size_t)start;
     frame->next = (size_t)next;
@@ -182,6 +183,7 @@ static void code_connection(struct coder *coder, struct handover_connection *con
     code_bool(coder, &connection->begun);
     code_bool(coder, &connection->named);
     code_bool(coder, &connection->ending);
+    code_bool(coder, &connection->shares_lines);
     code_bool(coder, &connection->reports);
     code_bool(coder, &connection->has_stream);
     CODE(coder, connection->stream);

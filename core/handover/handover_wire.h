@@ -28,7 +28,7 @@
 
 /* Raised whenever the values, their order, or the meaning of one changes; the states within a
  * struct frame are such values. Only the same version is ever read. */
-#define HANDOVER_VERSION 2
+#define HANDOVER_VERSION 3
 
 /* Bytes before the values. */
 #define HANDOVER_HEAD_BYTES 24
@@ -85,6 +85,7 @@ struct handover_connection {
     bool begun;                  /* it is one of those that were counted as connections */
     bool named;
     bool ending;
+    bool shares_lines;
     bool reports;
     bool has_stream;
     unsigned char stream[16];

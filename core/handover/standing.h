@@ -7,13 +7,14 @@
  * process killed at this instant leaves of the stream, for the next one to go on:
  *
  *      nothing read     messages, whole     within one, or nobody knows
- *      FRESH ─────────► LINES, RUN ◄──────► TORN   each message ends its line: on behind the next
- *        │                                  LOST   it doesn't, or it may be a hello: to be closed
+ *      FRESH ─────────► LINES, RUN ◄──────► TORN   each message had its line: on behind the next
+ *        │                                  LOST   not each, or it may be a hello: to be closed
  *        └────────────► NAMED                      its sender is asked to say hello again
  *
  * A read makes it the worse of what may be, standing_begin_read(), before the kernel gives a byte
  * away, and better again when all bytes are applied. So a connection may lose a message that way,
- * but none is ever misread. (For named ones that isn't enough, hence NAMED: docs/protocol.md.)
+ * but of one that goes on as it began none is ever misread. (For named ones that isn't enough,
+ * hence NAMED: docs/protocol.md.)
  *
  * A socket whose dup lies in the store doesn't end by being closed. So it is shut down, and its
  * slot says GONE until the manager was told.
@@ -45,8 +46,9 @@ enum standing_state {
     STANDING_GONE,   /* to be taken out of the store */
     STANDING_LISTEN, /* no connection */
     STANDING_FRESH,  /* nothing was read yet */
-    STANDING_LINES,  /* unnamed, between two messages, each of which ends its line */
-    STANDING_RUN,    /* unnamed, between two messages that run together */
+    STANDING_LINES,  /* unnamed, between two messages, and each had a line of its own so far */
+    STANDING_RUN,    /* unnamed, between two messages, and not each had: they run together, or over
+                      * several lines, or are counted */
     STANDING_TORN,   /* was LINES, and bytes are read that aren't applied */
     STANDING_LOST,   /* likewise FRESH or RUN */
     STANDING_NAMED,

@@ -16,7 +16,7 @@ import pytest
 
 from harness import BUILD, LISTENING, ROOT, SERVING, Process, Server, built_with, free_port, program
 from test_upgrade import METRICS, OTHER_FORMAT, STREAM, Poller, Sender
-from wire import Client, chain, crc32c, until
+from wire import Client, chain, counted, crc32c, until
 
 sys.path.insert(0, str(ROOT / "tests/power"))
 from faults import Faults  # noqa: E402  pylint: disable=wrong-import-position
@@ -392,6 +392,52 @@ def test_what_was_half_read_is_passed_over_after_a_kill(service, connect):
     assert server.scrape().rejected() == {"truncated": 1}
     assert runs.rest() == [], "nobody knows where its next message begins"
     assert begun.rest() == [], "it might have been a hello"
+
+
+def test_who_sends_no_lines_is_never_misread_after_a_kill(service, connect):
+    server = service()
+    pretty = b'{\n "X": [\n  {"A": 1000},\n  {"A": 1000}\n ],\n "A": 1\n}\n'
+    # What a sender sent, and what it is in the middle of; the last with a part of which it isn't yet known.
+    begun = {
+        "together": (b'{"A": 1}{"A": 1}', b'{"A"'),
+        "together, in lines": (b'{"A": 1}{"A": 1}\n', b'{"A"'),
+        "pretty": (pretty, pretty[:20]),
+        "pretty for the first time": (b'{"A": 1}\n', pretty[:20]),
+        "counted": (counted(b'{"A": 1}\n'), counted(b'{"A": 1}\n')[:-3]),
+        "header": (counted(b'{"A": 1}\n'), counted(b'{"A": 1}\n')[:20]),
+        "too long": (b'{"A": 1}\n' + counted(b"x" * 5_000_000)[:64], b'{"A": 1000}\n'),
+    }
+    senders = {why: connect(server) for why in begun}
+    between = {why: connect(server) for why in begun if why != "too long"}
+    for why, (whole, part) in begun.items():
+        senders[why].send(whole).drained()
+        senders[why].send(part).drained()
+        if why in between:
+            between[why].send(whole).drained()
+    server.manager.wait_kept(len(senders) + len(between))
+    sums = {client: server.wait_for("A_total", at_least=1, agent=client.agent).value("A_total", agent=client.agent)
+            for client in [*senders.values(), *between.values()]}
+    server.kill_9()
+    for why, client in senders.items():
+        assert client.rest() == [], why
+        assert server.scrape().value("A_total", agent=client.agent) == sums[client], why
+    for why, client in between.items():
+        client.send(begun[why][0]).drained()
+        server.wait_for("A_total", equals=2 * sums[client], agent=client.agent)
+    # Who is killed again is no better known.
+    server.kill_9()
+    for why, client in between.items():
+        client.send(begun[why][0]).drained()
+        server.wait_for("A_total", equals=3 * sums[client], agent=client.agent)
+    assert server.stop() == 0
+    server.start()
+    for client in between.values():
+        client.send(b'{"A"').drained()
+    server.manager.wait_kept(len(between))
+    server.kill_9()
+    for why, client in between.items():
+        if why != "pretty for the first time":
+            assert client.rest() == [], why
 
 
 def test_a_conf_that_has_changed_meanwhile_is_the_one_that_counts(service, connect):

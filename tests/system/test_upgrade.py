@@ -338,7 +338,7 @@ def test_a_program_that_reads_another_format_is_refused(upgrading, connect):
     server = upgrading()
     client = connect(server).send({"A": 1})
     server.install(OTHER_FORMAT.format(where="--check-handover", at=9, bit=1))
-    assert "the handover has format 258" in server.refuses()
+    assert "the handover has format 259" in server.refuses()
     client.send({"A": 1}).ping()
     server.wait_for("A_total", equals=2, agent=client.agent)
 

@@ -355,6 +355,59 @@ static void test_traits_tell_what_an_object_holds(void **state)
     }
 }
 
+static const struct {
+    const char *input;
+    bool shares;  /* some message had no line of its own */
+    bool between; /* lines */
+    const char *why;
+} lines[] = {
+    {"{\"a\": 1}\n{}\n", false, true, "a line each"},
+    {"\n {\"a\": 1}\r\n\n\t{} \n", false, true, "blanks around them"},
+    {"{}\n{\"a\":", false, false, "within one"},
+    {"{}", false, false, "its line may go on"},
+    {"{}{}\n", true, true, "two on a line"},
+    {"{} {}\n{}\n", true, true, "one line feed doesn't make up for it"},
+    {"{\n\"a\": 1}\n", true, true, "a line feed before a name"},
+    {"{\"a\"\n: 1}\n", true, true, "behind it"},
+    {"{\"a\":\n1}\n", true, true, "before a value"},
+    {"{\"a\": [1\n]}\n", true, true, "behind one"},
+    {"{\"a\": [\n]}\n", true, true, "in an empty array"},
+    {"{\"a\": \"\\n\"}\n", false, true, "an escaped one is none"},
+    {"2 " BLANKS_62 "{}", true, false, "counted bytes"},
+    {"2 " BLANKS_62 "{}\n", true, true, "even in lines"},
+    {"999" BLANKS_62, true, false, "too many of them"},
+    {"nonsense\n{}\n", false, true, "a malformed run"},
+    {"{} nonsense\n{}\n", true, true, "behind a message"},
+    {"[1]\n\"x\"\n{}\n", false, true, "other values"},
+    {"[\n1]\n", true, true, "over several lines"},
+};
+
+static void test_messages_without_a_line_of_their_own_are_told(void **state)
+{
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        for (size_t piece = 1; piece < 80; piece += 13) {
+            struct frame frame = frame_make(MAX_MESSAGE);
+            struct text bytes = {0};
+            const char *input = lines[i].input;
+            bool shares = false;
+
+            for (size_t from = 0; from < strlen(input); from += piece) {
+                size_t at, size, drop, rest = strlen(input) - from;
+
+                text_add(&bytes, input + from, piece < rest ? piece : rest);
+                while (frame_next(&frame, bytes.at, bytes.length, &at, &size) != FRAME_MORE)
+                    shares |= (frame.traits & FRAME_NO_LINE) != 0;
+                drop = frame_drop(&frame);
+                memmove(bytes.at, bytes.at + drop, bytes.length - drop);
+                bytes.length -= drop;
+            }
+            text_free(&bytes);
+            if (shares != lines[i].shares || frame_is_between_lines(&frame) != lines[i].between)
+                fail_msg("%s: \"%s\" in pieces of %zu", lines[i].why, input, piece);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -369,6 +422,7 @@ int main(void)
         cmocka_unit_test(test_only_between_messages_nothing_is_begun),
         cmocka_unit_test(test_the_chain_covers_refused_messages_however_they_are_cut),
         cmocka_unit_test(test_traits_tell_what_an_object_holds),
+        cmocka_unit_test(test_messages_without_a_line_of_their_own_are_told),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

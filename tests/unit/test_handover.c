@@ -43,6 +43,7 @@ static void write_sample(struct text *out)
          .agent = BYTES("web-1"),
          .begun = true,
          .named = true,
+         .shares_lines = true,
          .has_stream = true,
          .stream = {1, 2, 3},
          .applied = 99,
@@ -217,8 +218,8 @@ static void test_another_version_is_told_by_its_number(void **state)
     write_sample(&bytes);
     memcpy(bytes.at + 8, &version, sizeof version);
     assert_false(handover_read(bytes.at, bytes.length, &handover, &error));
-    assert_non_null(strstr(error.text, "the handover has format 3, but rasadd " RASAD_VERSION
-                                       " reads format 2 (restart the server instead)"));
+    assert_non_null(strstr(error.text, "the handover has format 4, but rasadd " RASAD_VERSION
+                                       " reads format 3 (restart the server instead)"));
     text_free(&bytes);
 }
 
