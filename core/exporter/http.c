@@ -218,7 +218,6 @@ static size_t unescape(void *context, struct MHD_Connection *connection, char *t
     return length;
 }
 
-/* The daemon owns its socket once it serves. */
 static bool serve(struct http *http, int fd, struct rasad_error *error)
 {
     struct MHD_Daemon *daemon = MHD_start_daemon(
@@ -257,15 +256,27 @@ static void await_calm(struct http *http, int64_t deadline_ns)
     }
 }
 
+/* Sockets are ours again: a daemon that has one shuts it down in the end, for all who have a dup.
+ */
+static void quiesce(struct http *http)
+{
+    for (size_t i = 0; i < http->served; i++)
+        (void)MHD_quiesce_daemon(http->daemons[i]);
+}
+
+static void stop(struct http *http)
+{
+    for (size_t i = 0; i < http->served; i++)
+        MHD_stop_daemon(http->daemons[i]);
+    http->served = 0;
+}
+
 void http_pause(struct http *http, int64_t deadline_ns)
 {
     atomic_store(&http->pausing, true);
-    for (size_t i = 0; i < http->served; i++)
-        (void)MHD_quiesce_daemon(http->daemons[i]);
+    quiesce(http);
     await_calm(http, deadline_ns);
-    for (size_t i = 0; i < http->served; i++)
-        MHD_stop_daemon(http->daemons[i]); /* its socket is ours again */
-    http->served = 0;
+    stop(http);
 }
 
 bool http_open(struct sockets *sockets, unsigned connections, struct scrape_source *source,
@@ -308,10 +319,8 @@ void http_close(struct http *http)
 {
     if (http == NULL)
         return;
-    for (size_t i = 0; i < http->served; i++) {
-        MHD_stop_daemon(http->daemons[i]);
-        http->sockets.fds[i] = -1;
-    }
+    quiesce(http);
+    stop(http);
     sockets_close(&http->sockets);
     free(http);
 }

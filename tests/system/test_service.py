@@ -502,6 +502,31 @@ def test_sockets_of_units_are_served_whatever_becomes_of_the_server(service, con
     server.wait_for("A_total", equals=7, agent=late.agent)
 
 
+def test_a_server_that_keeps_nothing_leaves_the_units_sockets_open(service, connect, units):
+    server = service(units=units, state=False)
+    connect(server).send({"A": 1}).ping()
+    assert server.stop() == 0
+    late = connect(server).send({"A": 7})
+    server.start()
+    late.ping()
+    server.wait_for("A_total", equals=7, agent=late.agent)
+
+
+def test_an_http_socket_that_was_shut_down_is_opened_anew(service, connect):
+    server = service()
+    client = connect(server).send({"A": 1})
+    client.ping()
+    server.manager.wait_kept(1)
+    server.kill(signal.SIGKILL)
+    assert server.wait() == -signal.SIGKILL
+    kept, = (fd for _, fd in server.manager.sync().store if listens_at(fd, server.http))
+    with socket.socket(fileno=os.dup(kept)) as copy:
+        copy.shutdown(socket.SHUT_RDWR)
+    server.start()
+    client.send({"A": 1}).ping()
+    server.wait_for("A_total", equals=2, agent=client.agent)
+
+
 def test_a_lost_listening_socket_is_opened_anew(service, connect):
     server = service()
     client = connect(server).send({"A": 1})
