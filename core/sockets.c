@@ -110,6 +110,14 @@ void sockets_leave(struct sockets *sockets)
     sockets->unix_path = NULL;
 }
 
+bool socket_listens(int fd)
+{
+    int on = 0;
+    socklen_t size = sizeof on;
+
+    return fd >= 0 && getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &on, &size) == 0 && on != 0;
+}
+
 struct sockets sockets_take(struct sockets *sockets)
 {
     struct sockets taken = *sockets;

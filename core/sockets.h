@@ -40,5 +40,8 @@ void sockets_close(struct sockets *sockets);
 /* Their unix path, if any, stays when they are closed: another process serves there. */
 void sockets_leave(struct sockets *sockets);
 
+/* Whether it is a socket that listens, and wasn't shut down. */
+bool socket_listens(int fd);
+
 /* The sockets, which are the caller's now. */
 struct sockets sockets_take(struct sockets *sockets);

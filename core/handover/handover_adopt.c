@@ -126,15 +126,6 @@ static void drop_place(struct handover_sockets *place)
     place->count = 0;
 }
 
-/* Whether it is a socket that listens, and wasn't shut down. */
-static bool accepts(int fd)
-{
-    int on = 0;
-    socklen_t size = sizeof on;
-
-    return fd >= 0 && getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &on, &size) == 0 && on != 0;
-}
-
 static bool take_place(struct handover_received *received, enum handover_place place,
                        struct conf_listen *was, struct sockets *sockets)
 {
@@ -143,7 +134,7 @@ static bool take_place(struct handover_received *received, enum handover_place p
     bool whole = from->count > 0;
 
     for (uint8_t i = 0; i < from->count; i++)
-        whole &= accepts(from->fds[i]);
+        whole &= socket_listens(from->fds[i]);
     if (!whole) {
         drop_place(from);
         return false;

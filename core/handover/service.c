@@ -353,12 +353,14 @@ void service_give_up(void)
 
         if (cookie == 0)
             continue;
-        (void)shutdown(fd, SHUT_RDWR);
+        if (!socket_listens(fd)) /* it may be a socket unit's */
+            (void)shutdown(fd, SHUT_RDWR);
         standing_name(cookie, name);
         take_out_of_store(name);
     }
     if (folder != NULL)
         (void)closedir(folder);
+    (void)sd_notify_barrier(0, BARRIER_US); /* then places are free for new sockets */
 }
 
 /* What a process handed over before it ended. */

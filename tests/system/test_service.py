@@ -670,14 +670,16 @@ def test_a_kill_after_an_upgrade_is_like_any_other(service, connect):
     server.manager.wait_kept(1)
 
 
-def test_an_upgrade_that_can_read_nothing_leaves_nothing_in_the_store(service, connect, tmp_path, monkeypatch):
+@pytest.mark.parametrize("of_units", [False, True])
+def test_an_upgrade_that_can_read_nothing_leaves_nothing_in_the_store(
+        service, connect, tmp_path, monkeypatch, units, of_units):
     link, real = tmp_path / "rasadd-installed", program
     link.symlink_to(real("rasadd"))
     monkeypatch.setattr("test_service.program", lambda name: str(link) if name == "rasadd" else real(name))
-    server = service()
+    server = service(units=units if of_units else ())
     client = connect(server).send({"A": 1})
     client.ping()
-    server.manager.wait_kept(1)
+    until(lambda: len(server.manager.names("rasad-socket-")) == (1 if of_units else 3), "all is kept")
     link.unlink()
     link.write_text(OTHER_FORMAT.format(where="--handover", at=60, bit=4))
     link.chmod(0o755)
@@ -689,6 +691,8 @@ def test_an_upgrade_that_can_read_nothing_leaves_nothing_in_the_store(service, c
     assert server.manager.sockets() == 0
     server.port = int(server.wait_line(LISTENING, after=before)[1])
     connect(server).send({"A": 1}).ping()
+    for _, unit in units if of_units else []:
+        assert unit.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1, "they are the units' own"
 
 
 class AgainSender(threading.Thread):
