@@ -99,7 +99,7 @@ static void name_peer(struct listener *listener, int fd, const struct sockaddr *
     struct ucred credentials = {0};
     socklen_t size = sizeof credentials;
 
-    if (listener->sockets.unix_path == NULL) {
+    if (peer->sa_family != AF_UNIX) {
         address_format(peer, text);
         return;
     }
@@ -171,7 +171,7 @@ static void take_in(struct listener *listener, int fd, const struct sockaddr *pe
         refuse(listener, "as many connections are open as file descriptors allow");
         return;
     }
-    if (listener->sockets.unix_path == NULL)
+    if (peer->sa_family != AF_UNIX)
         set_options(fd);
     name_peer(listener, fd, peer, text);
     connection = connection_new(fd, text, atomic_load(&listener->max_message));
