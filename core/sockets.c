@@ -79,9 +79,9 @@ bool sockets_open(const struct conf_listen *listen, const struct sockets *runnin
 bool sockets_serve(const struct sockets *sockets, const struct conf_listen *was,
                    const struct conf_listen *now)
 {
-    return strcmp(was->address, now->address) == 0 &&
-           (was->port == now->port || bound_port(sockets) == now->port ||
-            sockets->unix_path != NULL);
+    return sockets->is_units || (strcmp(was->address, now->address) == 0 &&
+                                 (was->port == now->port || bound_port(sockets) == now->port ||
+                                  sockets->unix_path != NULL));
 }
 
 void sockets_log(const struct sockets *sockets, const char *message, const struct log *log)

@@ -27,7 +27,8 @@ struct sockets {
 bool sockets_open(const struct conf_listen *listen, const struct sockets *running,
                   struct sockets *sockets, struct rasad_error *error);
 
-/* Whether these are what the section asks for already; `was` is the section that they came of. */
+/* Whether these are what the section asks for already; `was` is the section that they came of.
+ * Those of a unit serve in place of what any asks for. */
 bool sockets_serve(const struct sockets *sockets, const struct conf_listen *was,
                    const struct conf_listen *now);
 

@@ -119,7 +119,8 @@ static void drop_place(struct handover_sockets *place)
     for (uint8_t i = 0; i < place->count; i++) {
         if (place->fds[i] < 0)
             continue;
-        (void)shutdown(place->fds[i], SHUT_RDWR); /* somebody may have a dup */
+        if (!place->is_units)
+            (void)shutdown(place->fds[i], SHUT_RDWR); /* somebody may have a dup */
         (void)close(place->fds[i]);
         place->fds[i] = -1;
     }
@@ -141,8 +142,9 @@ static bool take_place(struct handover_received *received, enum handover_place p
     }
     *was = (struct conf_listen){.address = strndup(from->address.at, from->address.length),
                                 .port = from->port};
-    *sockets = (struct sockets){.count = 0};
-    if (was->address != NULL && strncmp(was->address, prefix, sizeof prefix - 1) == 0)
+    *sockets = (struct sockets){.is_units = from->is_units};
+    if (!from->is_units && was->address != NULL &&
+        strncmp(was->address, prefix, sizeof prefix - 1) == 0)
         sockets->unix_path = strdup(was->address + sizeof prefix - 1);
     for (uint8_t i = 0; i < from->count; i++)
         sockets->fds[sockets->count++] = take_fd(&from->fds[i]);

@@ -170,6 +170,7 @@ static void add_sockets(struct handover *handover, enum handover_place place,
 
     to->address = bytes_of(conf->address);
     to->port = conf->port;
+    to->is_units = sockets->is_units;
     to->count = (uint8_t)sockets->count;
     for (size_t i = 0; i < sockets->count; i++)
         to->fds[i] = sockets->fds[i];

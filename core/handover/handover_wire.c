@@ -131,6 +131,7 @@ static void code_sockets(struct coder *coder, struct handover_sockets *sockets)
 {
     code_bytes(coder, &sockets->address, UINT16_MAX);
     CODE(coder, sockets->port);
+    code_bool(coder, &sockets->is_units);
     CODE(coder, sockets->count);
     if (sockets->count > SOCKETS_MOST) {
         coder->failed = true;

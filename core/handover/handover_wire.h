@@ -74,6 +74,7 @@ enum handover_place { HANDOVER_LISTEN, HANDOVER_HTTP, HANDOVER_ADMIN, HANDOVER_P
 struct handover_sockets {
     struct handover_bytes address;
     uint16_t port;
+    bool is_units; /* the service manager opened them */
     uint8_t count; /* 0: there are none */
     int32_t fds[SOCKETS_MOST];
 };

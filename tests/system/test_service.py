@@ -144,7 +144,8 @@ class Service(Server):
              ":".join(name for name, _ in store), program("rasadd"), "-c", self.write_conf()],
             self.folder, environment=self.environment, descriptors=[fd for _, fd in store])
         self.past.append(self.process)
-        self.port = int(self.process.wait_line(LISTENING)[1])
+        listening = self.process.wait_line(r"info listening address=(?:127\.0\.0\.1:(\d+)|unix:)")
+        self.port = int(listening[1] or 0)
         self.http = int(self.process.wait_line(SERVING)[1])
         until(lambda: self.manager.states.count("READY") > ready, "READY=1")
         return self
@@ -525,6 +526,51 @@ def test_an_http_socket_that_was_shut_down_is_opened_anew(service, connect):
     server.start()
     client.send({"A": 1}).ping()
     server.wait_for("A_total", equals=2, agent=client.agent)
+
+
+def test_a_units_unix_socket_stays_the_units(service, tmp_path):
+    path = str(tmp_path / "ingest.sock")
+    unit = socket.socket(socket.AF_UNIX)
+    unit.bind(path)
+    unit.listen()
+    server = service(METRICS + f'listen {{ address = "unix:{path}" }}\n', units=[("ingest", unit)])
+    senders = []
+
+    def connect_one():
+        sender = socket.socket(socket.AF_UNIX)
+        sender.connect(path)
+        senders.append(sender)
+        return f"unix:{os.getpid()}.{len(senders)}"
+
+    def all_count(names):
+        for sender in senders:
+            sender.sendall(b'{"A": 1}\n')
+        for i, name in enumerate(names):
+            expected[i] += 1
+            server.wait_for("A_total", equals=expected[i], agent=name)
+
+    expected, names = [0] * 4, []
+    for _ in range(2):  # each is an agent of its own
+        names.append(connect_one())
+    all_count(names)
+    server.manager.wait_kept(len(names) - 1)  # and HTTP's
+    before, ready = len(server.lines), server.manager.states.count("READY")
+    server.kill(signal.SIGUSR2)
+    server.wait_line("info upgraded", after=before, deadline_s=60)
+    until(lambda: server.manager.states.count("READY") > ready, "READY=1 of the new program")
+    names.append(connect_one())
+    all_count(names)
+    server.manager.wait_kept(len(names) - 1)
+    # The conf says another place, which means nothing while there is the unit's.
+    server.conf = server.conf.replace(path, path + ".other")
+    server.write_conf()
+    subprocess.run([program("rasadctl"), "-S", server.folder / "rasad.sock", "reload"], check=True)
+    names.append(connect_one())
+    all_count(names)
+    assert os.path.exists(path) and not os.path.exists(path + ".other")
+    assert unit.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
+    for sender in (unit, *senders):
+        sender.close()
 
 
 def test_a_lost_listening_socket_is_opened_anew(service, connect):
