@@ -7,6 +7,7 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -106,6 +107,15 @@ static void name_peer(struct listener *listener, int fd, const struct sockaddr *
     (void)getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size);
     (void)snprintf(text, ADDRESS_LENGTH, "unix:%ld.%llu", (long)credentials.pid,
                    (unsigned long long)++listener->unix_peers);
+}
+
+void listener_note_name(struct listener *listener, const char *address)
+{
+    const char *dot = strncmp(address, "unix:", 5) == 0 ? strrchr(address, '.') : NULL;
+    uint64_t number = dot != NULL ? strtoull(dot + 1, NULL, 10) : 0;
+
+    if (number > listener->unix_peers)
+        listener->unix_peers = number;
 }
 
 /* Replies leave at once, and a peer whose machine is gone is noticed in the end. */

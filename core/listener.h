@@ -50,5 +50,8 @@ void listener_turn(struct listener *listener);
  * descriptors; then what waits is better left alone for a moment. */
 bool listener_accept(struct listener *listener, int fd);
 
+/* A connection of this name is there already: no new one will be called so. */
+void listener_note_name(struct listener *listener, const char *address);
+
 /* Takes in what waits at all of them, and closes them. */
 void listener_close(struct listener *listener);

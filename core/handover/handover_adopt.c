@@ -323,6 +323,7 @@ static bool adopt_connection(struct server *server, struct handover_connection *
         connection_free(connection);
         return false;
     }
+    listener_note_name(&server->listener, connection->address);
     (void)atomic_fetch_add(&common->connection_count, 1);
     connection_note_place(connection);
     shard_give(shard, connection);
