@@ -74,7 +74,7 @@ static void close_sockets(struct listener *listener)
     for (size_t i = 0; i < listener->sockets.count; i++) {
         int fd = listener->sockets.fds[i];
 
-        while (somebody_waits(fd) && listener_accept(listener, fd))
+        while (!listener->common->is_left && somebody_waits(fd) && listener_accept(listener, fd))
             continue;
     }
     sockets_close(&listener->sockets);

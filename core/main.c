@@ -205,8 +205,8 @@ static int serve(struct conf *conf, bool verbose, struct server_origin *origin, 
     handover_close(TAKE(origin->received));
     if (fine)
         server_settle(&server);
-    else if (server.common.standing != NULL)
-        standing_leave(server.common.standing); /* the next process may fare better */
+    else
+        server_leave(&server);
     fine = fine && server_run(&server, &error);
     server_close(&server);
     if (!fine)

@@ -252,6 +252,8 @@ static bool open_http(struct server *server, rlim_t limit, struct rasad_error *e
     fine = http_open(&sockets, connections, &server->source, server->log, &server->http, error);
     if (old.count > 0)
         note_place(server, HANDOVER_HTTP, &old, &server->conf->http);
+    if (!fine)
+        sockets_leave(&old);
     sockets_close(&old);
     if (!fine)
         return false;
@@ -305,6 +307,18 @@ void server_settle(struct server *server)
 {
     if (server->common.standing != NULL)
         standing_settle(server->common.standing);
+}
+
+void server_leave(struct server *server)
+{
+    server->common.is_left = true;
+    if (server->common.standing == NULL)
+        return;
+    standing_leave(server->common.standing);
+    sockets_leave(&server->listener.sockets);
+    sockets_leave(&server->listener.next);
+    if (server->http != NULL)
+        http_leave(server->http);
 }
 
 void server_note_places(struct server *server)

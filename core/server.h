@@ -67,6 +67,10 @@ bool server_open(struct server *server, struct conf *conf, const struct log *log
 /* When all runs and nobody needs `received` any more: what is left of it is ended. */
 void server_settle(struct server *server);
 
+/* After a start that failed: nothing is taken in any more, and what the service manager has stays
+ * there, for the next process may fare better. */
+void server_leave(struct server *server);
+
 /* Tells the next process, if this one is killed, what is listened at. */
 void server_note_places(struct server *server);
 

@@ -264,6 +264,8 @@ static void take_connection(struct shard *shard, struct connection *connection)
 
     connection_begin(connection, &shard->context);
     link_connection(shard, connection);
+    if (shard->common->is_left)
+        return;
     if (connection->begun_ns == 0)
         connection->begun_ns = shard->ingest.steady_ns;
     if (connection->again[0] != '\0')
@@ -588,6 +590,8 @@ static void drain(struct shard *shard)
 {
     struct connection *next;
 
+    if (shard->common->is_left)
+        return;
     tell_time(shard);
     take_mail(shard);
     for (struct connection *connection = shard->connections; connection != NULL;

@@ -43,6 +43,7 @@ struct shard_common {
     struct shard *shards;             /* all of them, for handing over */
     _Atomic int64_t agent_count;      /* connected: rasad_agents */
     _Atomic int64_t connection_count; /* open */
+    _Atomic bool is_left;             /* a start failed: what comes is the next process's */
     /* Takes a finished cut; called by the shard's thread, must not wait. Owns the cut, which is
      * NULL if there was no memory for it. */
     void (*take_cut)(void *context, int shard, struct cut *cut, uint64_t ticket);

@@ -292,6 +292,7 @@ bool http_open(struct sockets *sockets, unsigned connections, struct scrape_sour
     http->sockets = sockets_take(sockets);
     http->connections = connections;
     if (!http_resume(http, error)) {
+        http_leave(http); /* these may be those of the process before, and the next one's */
         http_close(http);
         return false;
     }

@@ -573,6 +573,39 @@ def test_a_units_unix_socket_stays_the_units(service, tmp_path):
         sender.close()
 
 
+def test_a_start_that_fails_takes_nothing_from_the_next_one(service, tmp_path):
+    path = str(tmp_path / "ingest.sock")
+    server = service(METRICS + f'listen {{ address = "unix:{path}" }}\n')
+    sender = socket.socket(socket.AF_UNIX)
+    sender.connect(path)
+    name = f"unix:{os.getpid()}.1"
+    sender.sendall(b'{"A": 1}\n')
+    server.wait_for("A_total", equals=1, agent=name)
+    server.manager.wait_kept(1)
+    server.kill(signal.SIGKILL)
+    assert server.wait() == -signal.SIGKILL
+    sender.sendall(b'{"A": 2}\n')
+    late = socket.socket(socket.AF_UNIX)
+    late.connect(path)
+    late.sendall(b'{"A": 4}\n')
+    # The socket of HTTP is lost, and its port is another's.
+    kept = server.manager.sync().store
+    lost = [i for i, (_, fd) in enumerate(kept) if listens_at(fd, server.http)]
+    os.close(kept.pop(lost[0])[1])
+    with socket.create_server(("127.0.0.1", server.http)):
+        with pytest.raises(AssertionError):
+            server.start()
+        assert server.wait() == 1
+    assert os.path.exists(path)
+    server.start()
+    server.wait_for("A_total", equals=3, agent=name)
+    sender.sendall(b'{"A": 1}\n')
+    server.wait_for("A_total", equals=4, agent=name)
+    server.wait_for("A_total", equals=4, agent=f"unix:{os.getpid()}.2")
+    sender.close()
+    late.close()
+
+
 def test_a_lost_listening_socket_is_opened_anew(service, connect):
     server = service()
     client = connect(server).send({"A": 1})
