@@ -164,7 +164,9 @@ static bool keep(struct server *server, struct rasad_error *error)
         return rasad_fail_memory(error);
     if (!handover_seal(&handover, &memory, error))
         return false;
-    if (!notice_send("FDSTORE=1\nFDPOLL=0\nFDNAME=" MEMORY_NAME, memory, WAIT_MS))
+    /* One of before must not be found beside it. */
+    if (!notice_send("FDSTOREREMOVE=1\nFDNAME=" MEMORY_NAME, -1, WAIT_MS) ||
+        !notice_send("FDSTORE=1\nFDPOLL=0\nFDNAME=" MEMORY_NAME, memory, WAIT_MS))
         return rasad_fail(error, "the service manager takes no descriptors");
     waited = sd_notify_barrier(0, BARRIER_US);
     if (waited < 0)
@@ -363,8 +365,15 @@ void service_give_up(void)
     (void)sd_notify_barrier(0, BARRIER_US); /* then places are free for new sockets */
 }
 
-/* What a process handed over before it ended. */
-static struct handover_received *take_handover(struct passed *passed, struct rasad_error *error)
+static void forget_fd(int32_t *fd, void *context)
+{
+    *fd = -1;
+}
+
+/* What a process handed over before it ended; NULL if it is of no use, and the error says why if it
+ * was to be. */
+static struct handover_received *take_handover(struct passed *passed, struct standing *standing,
+                                               struct rasad_error *error)
 {
     struct handover_received *received = NULL;
     struct renumbering renumbering = {.passed = passed};
@@ -372,6 +381,11 @@ static struct handover_received *take_handover(struct passed *passed, struct ras
     if (!handover_load(take_fd(&passed->memory), &received, error))
         return NULL;
     received->was_kept = true;
+    if (!standing_take_handover(standing, received->handover.begun_ns)) {
+        handover_each_fd(&received->handover, forget_fd, NULL);
+        handover_close(received);
+        return NULL;
+    }
     renumbering.handover = &received->handover;
     handover_each_fd(&received->handover, renumber, &renumbering);
     return received;
@@ -432,12 +446,13 @@ struct handover_received *service_take(struct standing **standing,
     }
     if (!look(&passed, error))
         return NULL;
+    if (passed.standing >= 0)
+        (void)standing_open(take_fd(&passed.standing), standing, &damage);
     if (passed.memory >= 0) {
         (void)notice_send("FDSTOREREMOVE=1\nFDNAME=" MEMORY_NAME, -1, WAIT_MS);
-        received = take_handover(&passed, error);
+        received = take_handover(&passed, *standing, error);
     }
-    if (passed.standing >= 0 && !standing_open(take_fd(&passed.standing), standing, &damage) &&
-        received == NULL)
+    if (received == NULL && damage.text[0] != '\0')
         (void)rasad_fail(error, "where they stood can't be read: %s", damage.text);
     if (received == NULL && *standing != NULL)
         received = take_standing(&passed, *standing);

@@ -19,7 +19,7 @@
 #include "handover/notice.h"
 
 /* Raised whenever the layout or the meaning of a value changes. */
-#define VERSION 1
+#define VERSION 2
 
 /* What the store is taken to have room for, where the manager doesn't tell (before systemd 254). */
 #define PRESUMED_ROOM 4096
@@ -50,6 +50,7 @@ struct memory {
     char magic[8];
     uint32_t version;
     _Atomic uint32_t disowned;
+    _Atomic int64_t handover_ns; /* when the one was made that was taken last; 0: none was */
     struct place places[PLACES];
     _Atomic uint32_t end; /* slots before it may be in use */
     struct standing_slot slots[STANDING_SLOTS];
@@ -245,6 +246,11 @@ void standing_disown(struct standing *standing, bool disowned)
 {
     if (standing != NULL)
         atomic_store(&standing->memory->disowned, disowned ? 1U : 0U);
+}
+
+bool standing_take_handover(struct standing *standing, int64_t made_ns)
+{
+    return standing == NULL || atomic_exchange(&standing->memory->handover_ns, made_ns) != made_ns;
 }
 
 /* ---- Slots; the lock is held -------------------------------------------------------------- */

@@ -80,6 +80,11 @@ void standing_leave(struct standing *standing);
  * one says is true no more; or it is, after all. NULL is fine. */
 void standing_disown(struct standing *standing, bool disowned);
 
+/* Notes that the handover made then (steady) is taken; false if it was already, by a process that
+ * has changed since what is in it: the manager may have been too busy to hear that it is of no use
+ * any more. `standing` may be NULL. */
+bool standing_take_handover(struct standing *standing, int64_t made_ns);
+
 /* ---- What was left ------------------------------------------------------------------------- */
 
 /* The slot of a socket with this cookie; NULL if there is none. */

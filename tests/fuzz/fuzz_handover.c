@@ -50,7 +50,7 @@ static void go_on(const struct handover_connection *connection)
 /* As much as such a memory has. Its slots follow each other from where the input's words begin. */
 static int put_memory(const unsigned char *data, size_t size)
 {
-    static const char head[12] = "rasadstd\1";
+    static const char head[12] = "rasadstd\2";
     int fd = memory_file("standing");
 
     assert(fd >= 0 && ftruncate(fd, (off_t)standing_bytes()) == 0);

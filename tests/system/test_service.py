@@ -336,6 +336,28 @@ def test_without_a_sound_handover_it_goes_on_as_after_a_kill(service, connect):
     server.wait_for("A_total", equals=2, agent=client.agent)
 
 
+def test_a_handover_that_was_taken_is_never_taken_again(service, connect):
+    server = service()
+    client, named = connect(server).send({"A": 1}), connect(server)
+    client.ping()
+    named.hello("web-1", STREAM)
+    named.send({"A": 1}).wait_ack(1)
+    assert server.stop() == 0
+    name, stale = next(kept for kept in server.manager.store if kept[0] == "rasad-handover")
+    stale = os.dup(stale)
+    server.start()
+    named.send({"A": 1}).wait_ack(2)
+    client.ping()
+    server.wait_for("A_total", equals=2, agent="web-1")
+    server.manager.store.append((name, stale))  # as if nobody had heard that it was taken
+    server.kill_9()
+    server.wait_line("info connections of a process that was killed taken over count=2$")
+    assert named.hello_again(named.read()["@again"])["applied"] == 2
+    client.send({"A": 1}).ping()
+    server.wait_for("A_total", equals=2, agent=client.agent)
+    assert server.manager.names("rasad-handover") == []
+
+
 def test_without_state_dir_nothing_is_kept(service, connect):
     server = service(state=False)
     client = connect(server).send({"A": 1})

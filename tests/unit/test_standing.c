@@ -133,10 +133,14 @@ static void test_the_next_process_finds_each_socket_where_it_stood(void **state)
         (void)close(manager.fd);
         standing_set(slot, states[i]);
     }
+    assert_true(standing_take_handover(standing, 5));
+    assert_true(standing_take_handover(standing, 6));
     standing_leave(standing);
     standing_close(standing);
     assert_false(manager_hear(&manager));
     assert_true(standing_open(memory, &next, &error));
+    assert_false(standing_take_handover(next, 6));
+    assert_true(standing_take_handover(NULL, 6));
     for (int i = 0; i < COUNT; i++) {
         slot = standing_find(next, standing_cookie(fds[i]));
         assert_non_null(slot);
