@@ -323,8 +323,11 @@ void server_leave(struct server *server)
 
 void server_note_places(struct server *server)
 {
-    note_place(server, HANDOVER_LISTEN, listener_lock(&server->listener), &server->conf->listen);
+    struct sockets listening = *listener_lock(&server->listener); /* open until another reload */
+
+    /* The manager may take its time, and the loop must not wait for it. */
     listener_unlock(&server->listener);
+    note_place(server, HANDOVER_LISTEN, &listening, &server->conf->listen);
     note_place(server, HANDOVER_HTTP, http_sockets(server->http), &server->conf->http);
 }
 
