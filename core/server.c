@@ -160,10 +160,11 @@ static bool start_threads(struct server *server, struct rasad_error *error)
 /* Tells the next process, if this one is killed, what is listened at there. What is told of no more
  * leaves the service manager's store. */
 static void note_place(struct server *server, enum handover_place place,
-                       const struct sockets *sockets, const struct conf_listen *conf)
+                       const struct sockets *sockets)
 {
-    struct handover_sockets now = {.address = {conf->address, strlen(conf->address)},
-                                   .port = conf->port,
+    const char *address = sockets->address != NULL ? sockets->address : "";
+    struct handover_sockets now = {.address = {address, strlen(address)},
+                                   .port = sockets->port,
                                    .count = sockets->is_units ? 0 : (uint8_t)sockets->count};
 
     if (server->common.standing == NULL)
@@ -194,7 +195,7 @@ static bool open_listener(struct server *server, struct rasad_error *error)
         return false;
     if (old.count == 0)
         return listener_open(&server->listener, &server->common, &sockets, error);
-    note_place(server, HANDOVER_LISTEN, &old, now);
+    note_place(server, HANDOVER_LISTEN, &old);
     /* Who waits at the old ones is taken in first. */
     if (!listener_open(&server->listener, &server->common, &old, error)) {
         sockets_close(&sockets);
@@ -251,7 +252,7 @@ static bool open_http(struct server *server, rlim_t limit, struct rasad_error *e
         return false;
     fine = http_open(&sockets, connections, &server->source, server->log, &server->http, error);
     if (old.count > 0)
-        note_place(server, HANDOVER_HTTP, &old, &server->conf->http);
+        note_place(server, HANDOVER_HTTP, &old);
     if (!fine)
         sockets_leave(&old);
     sockets_close(&old);
@@ -327,8 +328,8 @@ void server_note_places(struct server *server)
 
     /* The manager may take its time, and the loop must not wait for it. */
     listener_unlock(&server->listener);
-    note_place(server, HANDOVER_LISTEN, &listening, &server->conf->listen);
-    note_place(server, HANDOVER_HTTP, http_sockets(server->http), &server->conf->http);
+    note_place(server, HANDOVER_LISTEN, &listening);
+    note_place(server, HANDOVER_HTTP, http_sockets(server->http));
 }
 
 void server_tell_ready(const struct server *server)

@@ -65,23 +65,33 @@ static bool open_tcp(const struct conf_listen *listen, const struct sockets *run
 bool sockets_open(const struct conf_listen *listen, const struct sockets *running,
                   struct sockets *sockets, struct rasad_error *error)
 {
+    SCOPED(free_at) char *address = strdup(listen->address);
     size_t prefix = sizeof unix_prefix - 1;
 
     *sockets = (struct sockets){.count = 0};
-    if (strncmp(listen->address, unix_prefix, prefix) == 0)
-        return open_unix(listen->address + prefix, sockets, error);
-    if (open_tcp(listen, running, sockets, error))
-        return true;
-    sockets_close(sockets);
-    return false;
+    if (address == NULL)
+        return rasad_fail_memory(error);
+    if (strncmp(address, unix_prefix, prefix) == 0) {
+        if (!open_unix(address + prefix, sockets, error))
+            return false;
+    } else if (!open_tcp(listen, running, sockets, error)) {
+        sockets_close(sockets);
+        return false;
+    }
+    sockets->address = TAKE(address);
+    sockets->port = listen->port;
+    return true;
 }
 
-bool sockets_serve(const struct sockets *sockets, const struct conf_listen *was,
-                   const struct conf_listen *now)
+/* The port that is bound counts, for the section may have asked for any. */
+bool sockets_serve(const struct sockets *sockets, const struct conf_listen *listen)
 {
-    return sockets->is_units || (strcmp(was->address, now->address) == 0 &&
-                                 (was->port == now->port || bound_port(sockets) == now->port ||
-                                  sockets->unix_path != NULL));
+    if (sockets->is_units)
+        return true;
+    if (sockets->address == NULL || strcmp(sockets->address, listen->address) != 0)
+        return false;
+    return sockets->unix_path != NULL || sockets->port == listen->port ||
+           bound_port(sockets) == listen->port;
 }
 
 void sockets_log(const struct sockets *sockets, const char *message, const struct log *log)
@@ -101,6 +111,7 @@ void sockets_close(struct sockets *sockets)
     if (sockets->unix_path != NULL)
         (void)unlink(sockets->unix_path);
     free(sockets->unix_path);
+    free(sockets->address);
     *sockets = (struct sockets){.count = 0};
 }
 

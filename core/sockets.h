@@ -3,10 +3,11 @@
 /*
  * sockets: what a `listen` or `http` section of the conf opens: a unix socket, or one for each
  * address that the host resolves to.
- * Threads: none inside. Memory: a plain value that owns its descriptors and the unix path.
+ * Threads: none inside. Memory: a plain value that owns its descriptors and texts.
  */
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -18,6 +19,8 @@
 struct sockets {
     int fds[SOCKETS_MOST];
     size_t count;
+    char *address; /* of the section that they came of; NULL: it isn't known, or a socket unit's */
+    uint16_t port; /* likewise: 0 for any */
     char *unix_path; /* NULL for TCP, and for those of a socket unit */
     bool is_units;   /* the service manager opened them, and keeps them when we close ours */
 };
@@ -27,10 +30,9 @@ struct sockets {
 bool sockets_open(const struct conf_listen *listen, const struct sockets *running,
                   struct sockets *sockets, struct rasad_error *error);
 
-/* Whether these are what the section asks for already; `was` is the section that they came of.
- * Those of a unit serve in place of what any asks for. */
-bool sockets_serve(const struct sockets *sockets, const struct conf_listen *was,
-                   const struct conf_listen *now);
+/* Whether these are what the section asks for already. Those of a unit serve in place of what any
+ * asks for. */
+bool sockets_serve(const struct sockets *sockets, const struct conf_listen *listen);
 
 /* Logs the addresses: "listening address=127.0.0.1:5050". */
 void sockets_log(const struct sockets *sockets, const char *message, const struct log *log);

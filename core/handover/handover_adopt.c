@@ -128,7 +128,7 @@ static void drop_place(struct handover_sockets *place)
 }
 
 static bool take_place(struct handover_received *received, enum handover_place place,
-                       struct conf_listen *was, struct sockets *sockets)
+                       struct sockets *sockets)
 {
     static const char prefix[] = "unix:";
     struct handover_sockets *from = &received->handover.places[place];
@@ -140,12 +140,12 @@ static bool take_place(struct handover_received *received, enum handover_place p
         drop_place(from);
         return false;
     }
-    *was = (struct conf_listen){.address = strndup(from->address.at, from->address.length),
-                                .port = from->port};
-    *sockets = (struct sockets){.is_units = from->is_units};
-    if (!from->is_units && was->address != NULL &&
-        strncmp(was->address, prefix, sizeof prefix - 1) == 0)
-        sockets->unix_path = strdup(was->address + sizeof prefix - 1);
+    *sockets = (struct sockets){.address = strndup(from->address.at, from->address.length),
+                                .port = from->port,
+                                .is_units = from->is_units};
+    if (!from->is_units && sockets->address != NULL &&
+        strncmp(sockets->address, prefix, sizeof prefix - 1) == 0)
+        sockets->unix_path = strdup(sockets->address + sizeof prefix - 1);
     for (uint8_t i = 0; i < from->count; i++)
         sockets->fds[sockets->count++] = take_fd(&from->fds[i]);
     from->count = 0;
@@ -156,15 +156,13 @@ bool handover_sockets(struct handover_received *received, enum handover_place pl
                       const struct conf_listen *now, const struct log *log, struct sockets *sockets,
                       struct sockets *old, struct rasad_error *error)
 {
-    struct conf_listen was = {0};
     struct sockets before;
     bool same;
 
     *old = (struct sockets){.count = 0};
-    if (received == NULL || !take_place(received, place, &was, &before))
+    if (received == NULL || !take_place(received, place, &before))
         return sockets_open(now, NULL, sockets, error);
-    same = was.address != NULL && sockets_serve(&before, &was, now);
-    free(was.address);
+    same = sockets_serve(&before, now);
     if (!same && sockets_open(now, &before, sockets, error)) {
         *old = before;
         return true;
@@ -469,14 +467,12 @@ static void close_fd(int32_t *fd, void *context)
 /* A unix socket that nobody serves any more goes with its file. */
 static void close_place(struct handover_received *received, enum handover_place place)
 {
-    struct conf_listen was = {0};
     struct sockets sockets;
 
-    if (!take_place(received, place, &was, &sockets))
+    if (!take_place(received, place, &sockets))
         return;
-    if (place == HANDOVER_ADMIN && was.address != NULL)
-        (void)unlink(was.address);
-    free(was.address);
+    if (place == HANDOVER_ADMIN && sockets.address != NULL)
+        (void)unlink(sockets.address);
     if (received->was_kept)
         sockets_leave(&sockets); /* this start has failed; another will serve there */
     sockets_close(&sockets);

@@ -164,12 +164,12 @@ static bool add_workers(struct handover *handover, const struct conf *conf)
 }
 
 static void add_sockets(struct handover *handover, enum handover_place place,
-                        const struct sockets *sockets, const struct conf_listen *conf)
+                        const struct sockets *sockets)
 {
     struct handover_sockets *to = &handover->places[place];
 
-    to->address = bytes_of(conf->address);
-    to->port = conf->port;
+    to->address = bytes_of(sockets->address != NULL ? sockets->address : "");
+    to->port = sockets->port;
     to->is_units = sockets->is_units;
     to->count = (uint8_t)sockets->count;
     for (size_t i = 0; i < sockets->count; i++)
@@ -180,9 +180,9 @@ static void add_places(struct handover *handover, struct server *server)
 {
     struct handover_sockets *admin = &handover->places[HANDOVER_ADMIN];
 
-    add_sockets(handover, HANDOVER_LISTEN, listener_lock(&server->listener), &server->conf->listen);
+    add_sockets(handover, HANDOVER_LISTEN, listener_lock(&server->listener));
     listener_unlock(&server->listener);
-    add_sockets(handover, HANDOVER_HTTP, http_sockets(server->http), &server->conf->http);
+    add_sockets(handover, HANDOVER_HTTP, http_sockets(server->http));
     if (server->admin == NULL)
         return;
     admin->address = bytes_of(server->conf->admin_socket);

@@ -65,9 +65,8 @@ static bool open_listen(struct reload *reload, struct rasad_error *error)
 {
     struct server *server = reload->server;
     const struct sockets *running = listener_lock(&server->listener);
-    const struct conf_listen *was = &server->conf->listen, *now = &reload->next->listen;
-    bool fine =
-        sockets_serve(running, was, now) || sockets_open(now, running, &reload->listen, error);
+    const struct conf_listen *now = &reload->next->listen;
+    bool fine = sockets_serve(running, now) || sockets_open(now, running, &reload->listen, error);
 
     listener_unlock(&server->listener);
     return fine;
@@ -81,7 +80,7 @@ static bool open_http(struct reload *reload, struct rasad_error *error)
     const struct conf_listen *now = &reload->next->http;
     struct sockets sockets;
 
-    return sockets_serve(running, &server->conf->http, now) ||
+    return sockets_serve(running, now) ||
            (sockets_open(now, running, &sockets, error) &&
             http_open(&sockets, server->http_connections, &server->source, server->log,
                       &reload->http, error));

@@ -481,6 +481,23 @@ def test_a_conf_that_has_changed_meanwhile_is_the_one_that_counts(service, conne
     assert server.manager.sync().store == [] and client.rest() == []
 
 
+def test_a_place_that_was_taken_is_moved_to_once_it_is_free(service, connect):
+    server = service()
+    client, old = connect(server).send({"A": 1}), server.port
+    client.ping()
+    server.manager.wait_kept(1)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        server.port = port = taken.getsockname()[1]
+        server.kill_9()
+        server.wait_line("error still listening where it was")
+        assert server.port == old
+    server.port = port
+    server.kill_9()
+    server.port = port  # the log begins with the old one, where somebody might have waited
+    client.send({"A": 1}).ping()
+    connect(server).send({"A": 1}).ping()
+
+
 @pytest.fixture
 def units():
     """The sockets of two socket units."""
