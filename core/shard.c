@@ -378,6 +378,12 @@ static uint64_t most_unsettled(const struct shard *shard)
     return SHARDS_MOST_UNSETTLED / (uint64_t)shard->common->shard_count;
 }
 
+/* Whether so much is unsettled that nothing is read. */
+static bool is_full(const struct shard *shard)
+{
+    return shard->common->note != NULL && unsettled(shard) > most_unsettled(shard);
+}
+
 /* Says so if there is something for the next cut. What was read and has changed nothing, such as
  * rubbish, waits for no commit. */
 static void note_news(struct shard *shard)
@@ -399,12 +405,17 @@ static void note_news(struct shard *shard)
 /* Between two batches: what others want. */
 static void heed_others(struct shard *shard)
 {
+    int64_t stood_ns;
+
     counter_add(&shard->pulse, 1);
     grant_cut(shard);
     if (!standstill_is_wanted(&shard->common->standstill))
         return;
+    stood_ns = clock_steady_ns();
     standstill_join(&shard->common->standstill, shard->index);
     tell_time(shard);
+    if (shard->again_until_ns != 0)
+        shard->again_until_ns += shard->ingest.steady_ns - stood_ns;
 }
 
 /* Gives the service manager a dup of one; false if it is too busy, or has no room. */
@@ -466,6 +477,8 @@ static void close_silent(struct shard *shard, int64_t now_ns)
 {
     struct connection *next;
 
+    if (shard->again_until_ns != 0 && is_full(shard))
+        shard->again_until_ns = now_ns + AGAIN_NS; /* nobody can be heard */
     if (shard->again_until_ns == 0 || now_ns < shard->again_until_ns)
         return;
     shard->again_until_ns = 0;
@@ -535,7 +548,7 @@ static int await_events(const struct shard *shard, struct epoll_event *events, i
 {
     struct pollfd bell = {.fd = shard->bell, .events = POLLIN};
 
-    if (shard->common->note == NULL || unsettled(shard) <= most_unsettled(shard))
+    if (!is_full(shard))
         return epoll_wait(shard->poller, events, ROUND_EVENTS, timeout_ms);
     events[0] = (struct epoll_event){.events = EPOLLIN, .data.ptr = NULL};
     return poll(&bell, 1, timeout_ms);
