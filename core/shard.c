@@ -177,7 +177,7 @@ static void close_connection(struct shard *shard, struct connection *connection)
     (void)epoll_ctl(shard->poller, EPOLL_CTL_DEL, connection->fd, NULL);
     unlink_connection(shard, connection);
     connection_end(connection, &shard->context);
-    standing_end(shard->common->standing, connection->slot, connection->fd);
+    standing_end(shard->common->standing, connection->slot, connection->fd, connection->is_stored);
     connection->slot = NULL;
     log_end(shard, connection, left);
     connection->ending = true;

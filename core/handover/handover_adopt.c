@@ -303,6 +303,7 @@ static bool adopt_connection(struct server *server, struct handover_connection *
     int index = connection_shard(owner->at, owner->length, common->shard_count);
     struct shard *shard = &server->shards[index];
     struct connection *connection;
+    bool had_slot;
 
     if (from->fd < 0)
         return false;
@@ -310,14 +311,16 @@ static bool adopt_connection(struct server *server, struct handover_connection *
                                               : make_connection(from);
     if (connection == NULL)
         return false;
-    connection->slot = standing_claim(common->standing, connection->fd, connection->address,
-                                      STANDING_LOST, &connection->is_stored);
+    connection->is_stored = from->is_stored;
+    if (from->is_stored) /* the others must not take the room that these have */
+        connection->slot = standing_claim(common->standing, connection->fd, connection->address,
+                                          STANDING_LOST, &had_slot);
     connection->shard = index;
     connection->counts_as_agent = from->begun;
     (void)atomic_fetch_add(&common->agent_count, from->begun ? 1 : 0);
     if (from->agent.length > 0 && !adopt_agent(server, shard, connection, from)) {
         connection_end(connection, &shard->context);
-        standing_end(common->standing, connection->slot, connection->fd);
+        standing_end(common->standing, connection->slot, connection->fd, connection->is_stored);
         connection_free(connection);
         return false;
     }

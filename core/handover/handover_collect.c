@@ -48,6 +48,7 @@ static bool add_connection(struct handover *handover, const struct connection *c
         .named = connection->named,
         .ending = connection->ending,
         .shares_lines = connection->shares_lines,
+        .is_stored = connection->is_stored,
         .reports = connection->reports,
         .has_stream = stream != NULL,
         .messages = connection->messages,

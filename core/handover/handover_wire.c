@@ -185,6 +185,7 @@ static void code_connection(struct coder *coder, struct handover_connection *con
     code_bool(coder, &connection->named);
     code_bool(coder, &connection->ending);
     code_bool(coder, &connection->shares_lines);
+    code_bool(coder, &connection->is_stored);
     code_bool(coder, &connection->reports);
     code_bool(coder, &connection->has_stream);
     CODE(coder, connection->stream);

@@ -87,6 +87,7 @@ struct handover_connection {
     bool named;
     bool ending;
     bool shares_lines;
+    bool is_stored; /* the service manager has a dup of it */
     bool reports;
     bool has_stream;
     unsigned char stream[16];

@@ -426,6 +426,7 @@ static struct handover_received *take_standing(struct passed *passed, struct sta
         handover->connections[handover->connection_count++] =
             (struct handover_connection){.fd = take_fd(&socket->fd),
                                          .address = {slot->address, strlen(slot->address)},
+                                         .is_stored = true,
                                          .stood = (uint8_t)standing_state(slot)};
     }
     return received;

@@ -304,16 +304,23 @@ static void vacate(struct standing *standing, size_t i)
     standing->used--;
 }
 
+/* False if the manager is busy. */
+static bool send_removal(uint64_t cookie)
+{
+    char name[STANDING_NAME_LENGTH], words[2 * STANDING_NAME_LENGTH];
+
+    standing_name(cookie, name);
+    (void)snprintf(words, sizeof words, "FDSTOREREMOVE=1\nFDNAME=%s", name);
+    return notice_send(words, -1, 0);
+}
+
 /* Takes the socket out of the store, and its slot is free; or, if the manager is busy, GONE. */
 static void take_out(struct standing *standing, size_t i)
 {
     struct standing_slot *slot = &standing->memory->slots[i];
     bool was_gone = standing->owners[i] != LEFT && standing_state(slot) == STANDING_GONE;
-    char name[STANDING_NAME_LENGTH], words[2 * STANDING_NAME_LENGTH];
 
-    standing_name(slot->cookie, name);
-    (void)snprintf(words, sizeof words, "FDSTOREREMOVE=1\nFDNAME=%s", name);
-    if (notice_send(words, -1, 0)) {
+    if (send_removal(slot->cookie)) {
         vacate(standing, i);
         (void)atomic_fetch_sub(&standing->gone, was_gone ? 1 : 0);
         return;
@@ -404,11 +411,15 @@ bool standing_store(const struct standing_slot *slot, int fd, int wait_ms)
     return notice_send(words, fd, wait_ms);
 }
 
-void standing_end(struct standing *standing, struct standing_slot *slot, int fd)
+void standing_end(struct standing *standing, struct standing_slot *slot, int fd, bool is_stored)
 {
-    if (slot == NULL || atomic_load(&standing->left))
+    if ((slot == NULL && !is_stored) || (standing != NULL && atomic_load(&standing->left)))
         return;
     (void)shutdown(fd, SHUT_RDWR);
+    if (slot == NULL) {
+        (void)send_removal(standing_cookie(fd)); /* else the next process finds it */
+        return;
+    }
     lock(standing);
     take_out(standing, (size_t)(slot - standing->memory->slots));
     unlock(standing);

@@ -110,8 +110,9 @@ struct standing_slot *standing_claim(struct standing *standing, int fd, const ch
 /* Gives the socket to the store; false if the manager is too busy now. Twice does no harm. */
 bool standing_store(const struct standing_slot *slot, int fd, int wait_ms);
 
-/* Ends the socket, which the caller then closes; both sides hear it. NULL is fine. */
-void standing_end(struct standing *standing, struct standing_slot *slot, int fd);
+/* Ends the socket, which the caller then closes; both sides hear it. `standing` and the slot may be
+ * NULL, even of one that is stored, for it was so before this process and there is no slot left. */
+void standing_end(struct standing *standing, struct standing_slot *slot, int fd, bool is_stored);
 
 /* What serves at a place from now on. Sockets of before leave the store. */
 void standing_place(struct standing *standing, enum handover_place place,

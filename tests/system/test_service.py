@@ -788,6 +788,26 @@ def test_a_kill_after_an_upgrade_is_like_any_other(service, connect):
     server.manager.wait_kept(1)
 
 
+def test_who_is_in_the_store_stays_there_over_an_upgrade_whoever_came_later(service, connect):
+    server = service(most=6, environment={"FDSTORE": "6"})
+    stored = [connect(server) for _ in range(2)]
+    for i, client in enumerate(stored):
+        client.hello(f"web-{i}", STREAM)
+    server.manager.wait_kept(2)
+    kept = server.manager.names()
+    for _ in range(6):
+        connect(server).send({"A": 1}).ping()
+    before, ready = len(server.lines), server.manager.states.count("READY")
+    server.kill(signal.SIGUSR2)
+    server.wait_line("info upgraded", after=before, deadline_s=60)
+    until(lambda: server.manager.states.count("READY") > ready, "READY=1 of the new program")
+    assert server.manager.names() == kept
+    connect(server).hello("web-0", STREAM)
+    assert stored[0].rest() == [], "fenced"
+    server.kill_9()
+    assert stored[1].hello_again(stored[1].read()["@again"])["applied"] == 0
+
+
 @pytest.mark.parametrize("of_units", [False, True])
 def test_an_upgrade_that_can_read_nothing_leaves_nothing_in_the_store(
         service, connect, tmp_path, monkeypatch, units, of_units):

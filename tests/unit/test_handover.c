@@ -44,6 +44,7 @@ static void write_sample(struct text *out)
          .begun = true,
          .named = true,
          .shares_lines = true,
+         .is_stored = true,
          .has_stream = true,
          .stream = {1, 2, 3},
          .applied = 99,

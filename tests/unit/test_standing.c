@@ -202,7 +202,7 @@ static void test_a_busy_manager_is_told_later(void **state)
     while (standing_store(slot, fd, 0))
         said++; /* until its queue is full */
     assert_true(said > 0);
-    standing_end(standing, slot, fd);
+    standing_end(standing, slot, fd, true);
     assert_int_equal(standing_state(slot), STANDING_GONE);
     assert_ptr_not_equal(standing_claim(standing, other, "b", STANDING_FRESH, &stored), slot);
     while (manager_hear(&manager))
@@ -225,6 +225,7 @@ static void test_no_more_is_given_than_the_store_has_room_for(void **state)
     struct standing *standing;
     struct standing_slot *first;
     int memory, fds[3] = {any_socket(), any_socket(), any_socket()};
+    char words[128];
     bool stored;
 
     manager_open(&manager);
@@ -235,10 +236,20 @@ static void test_no_more_is_given_than_the_store_has_room_for(void **state)
     assert_non_null(first);
     assert_non_null(standing_claim(standing, fds[1], "b", STANDING_FRESH, &stored));
     assert_null(standing_claim(standing, fds[2], "c", STANDING_FRESH, &stored));
-    standing_end(standing, first, fds[0]);
+    standing_end(standing, first, fds[0], true);
     assert_ptr_equal(standing_claim(standing, fds[2], "c", STANDING_FRESH, &stored), first);
     assert_null(standing_claim(standing, memory, "no socket", STANDING_FRESH, &stored));
     assert_null(standing_claim(NULL, fds[2], "c", STANDING_FRESH, &stored));
+    while (manager_hear(&manager))
+        continue;
+    /* One that is stored and has no slot ends all the same. */
+    standing_end(standing, NULL, fds[0], false);
+    assert_false(manager_hear(&manager));
+    standing_end(standing, NULL, fds[0], true);
+    removal(fds[0], words);
+    assert_hears(&manager, words);
+    standing_end(NULL, NULL, fds[0], true);
+    assert_hears(&manager, words);
     for (int i = 0; i < 3; i++)
         (void)close(fds[i]);
     (void)close(memory);
