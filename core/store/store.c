@@ -255,17 +255,6 @@ static bool begin_file(struct store *store, struct rasad_error *error)
     return false;
 }
 
-/* What a process that was killed has written is there for us to see, and not necessarily for one
- * that comes after a power cut; but we are about to tell what is on disk. */
-static bool sync_all(struct store *store, struct rasad_error *error)
-{
-    int why = mdb_env_sync(store->env, 1);
-
-    if (why != 0)
-        return store_fail(store, why, error);
-    return store_sync_folder(store->folder, error);
-}
-
 bool store_open_env(struct store *store, struct rasad_error *error)
 {
     size_t bytes = file_bytes(store->folder), map_size = MAP_BYTES;
@@ -279,7 +268,7 @@ bool store_open_env(struct store *store, struct rasad_error *error)
         map_size /= 2;
     if (why != 0)
         return store_fail(store, why, error);
-    if (sync_all(store, error) && open_tables(store, error))
+    if (open_tables(store, error))
         return true;
     store_distrust(store);
     return false;
@@ -420,6 +409,17 @@ static bool check_or_begin(struct store *store, bool is_trusted, struct store_pr
     return is_trusted || store_check(store->folder, progress, error);
 }
 
+/* What a process that was killed has written is there for us to see, and not necessarily for one
+ * that comes after a power cut; but we are about to tell what is on disk. */
+static bool sync_all(struct store *store, struct rasad_error *error)
+{
+    int why = mdb_env_sync(store->env, 1);
+
+    if (why != 0)
+        return store_fail(store, why, error);
+    return store_sync_folder(store->folder, error);
+}
+
 bool store_open(const char *folder, bool is_trusted, struct store_progress progress,
                 const struct log *log, int64_t steady_ns, struct store **out,
                 struct rasad_error *error)
@@ -429,7 +429,8 @@ bool store_open(const char *folder, bool is_trusted, struct store_progress progr
     if (!store_take_folder(folder, log, &store, error))
         return false;
     if (!check_or_begin(store, is_trusted, progress, error) || !store_open_env(store, error) ||
-        !read_about(store, error) || !store_read_layouts(store, error))
+        (!is_trusted && !sync_all(store, error)) || !read_about(store, error) ||
+        !store_read_layouts(store, error))
         return false;
     store->uptime_offset_ns = store->commit.uptime_ns - steady_ns;
     *out = TAKE(store);
