@@ -546,6 +546,8 @@ def test_a_server_that_keeps_nothing_leaves_the_units_sockets_open(service, conn
     server = service(units=units, state=False)
     connect(server).send({"A": 1}).ping()
     assert server.stop() == 0
+    for name, unit in units:
+        assert unit.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1, name
     late = connect(server).send({"A": 7})
     server.start()
     late.ping()
