@@ -50,8 +50,9 @@ stage() {
     mkdir "$tree"
     (tree) | tar -x -p -C "$tree"
     mv "$tree/packaging/debian" "$folder/debian"
-    tar -C "$folder" --sort=name --mode=u+rw,go+rX,go-w --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner \
-        --format=ustar -cf - "rasad-$version" | xz -T1 >"$folder/rasad_$version.orig.tar.xz"
+    tar -C "$folder" --format=ustar --sort=name --mtime="@$SOURCE_DATE_EPOCH" --numeric-owner \
+        --owner=0 --group=0 --mode=u+rw,go+rX,go-w -cf - "rasad-$version" |
+        xz -T1 >"$folder/rasad_$version.orig.tar.xz"
     mv "$folder/debian" "$tree/debian"
 }
 
